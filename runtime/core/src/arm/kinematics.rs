@@ -1,0 +1,244 @@
+//! Forward and inverse kinematics.
+//!
+//! Inverse: damped least squares with a step limit (Buss, *Introduction to inverse kinematics*, 2004), with
+//! a pull towards the middle of each joint's range in the null space where there is one. Sine and cosine
+//! from `libm`, so that replay gives the same bytes on every machine. **Allocation:** none.
+
+use super::{ArmModel, JOINTS_MAX, Joints};
+use crate::frame::{ArmBase, Flange, FrameId, Pose};
+use nalgebra::{Isometry3, Matrix3, Rotation3, SMatrix, SVector, Translation3, UnitQuaternion, Vector3};
+
+type Jacobian = SMatrix<f64, 6, JOINTS_MAX>;
+
+/// How inverse kinematics searches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ik {
+    /// Accepted position residual, mm.
+    pub position_mm: f64,
+    /// Accepted rotation residual, rad.
+    pub rotation_rad: f64,
+    /// Most iterations.
+    pub iterations: usize,
+    /// How strongly it pulls to the middle of the joints' ranges, per iteration; 0 for none.
+    pub centring: f64,
+}
+
+impl Ik {
+    /// From far away: up to 200 iterations.
+    pub const SEARCH: Self = Self { position_mm: 1e-4, rotation_rad: 1e-6, iterations: 200, centring: 0.02 };
+    /// From the sample before: a few iterations, without centring, so that the path is smooth.
+    pub const FOLLOW: Self = Self { position_mm: 1e-4, rotation_rad: 1e-6, iterations: 20, centring: 0.0 };
+}
+
+/// No joint position reaches the pose.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error(
+    "inverse kinematics stopped {position_mm:.3} mm and {rotation_rad:.5} rad from the pose after {iterations} iterations"
+)]
+pub struct IkFailure {
+    /// What was left, mm.
+    pub position_mm: f64,
+    /// What was left, rad.
+    pub rotation_rad: f64,
+    /// Iterations taken.
+    pub iterations: usize,
+}
+
+impl ArmModel {
+    /// The base's frame and each joint's, in the base's coordinates: `[0]` is the base, `[count]` the
+    /// flange.
+    #[must_use]
+    pub fn joint_frames(&self, joints: &Joints) -> [Isometry3<f64>; JOINTS_MAX + 1] {
+        let mut frames = [Isometry3::identity(); JOINTS_MAX + 1];
+        let (mut rotation, mut origin) = (Matrix3::identity(), Vector3::zeros());
+        for (i, &q) in joints.as_slice().iter().enumerate() {
+            let dh = &self.dh[i];
+            let (c, s) = (libm::cos(q), libm::sin(q));
+            let (ca, sa) = dh.alpha;
+            origin += rotation * Vector3::new(dh.a.get() * c, dh.a.get() * s, dh.d.get());
+            rotation *= Matrix3::new(c, -s * ca, s * sa, s, c * ca, -c * sa, 0.0, sa, ca);
+            let turned = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(rotation));
+            frames[i + 1] = Isometry3::from_parts(Translation3::from(origin), turned);
+        }
+        frames
+    }
+
+    /// Where the flange is.
+    #[must_use]
+    pub fn forward(&self, joints: &Joints) -> Pose<ArmBase, Flange> {
+        let flange = self.joint_frames(joints)[joints.count()];
+        match Pose::between(FrameId::SOLE, FrameId::SOLE, flange) {
+            Ok(pose) => pose,
+            Err(why) => panic!("finite joints give a finite pose: {why}"),
+        }
+    }
+
+    /// Position of the flange, mm, its rotation, and the geometric Jacobian: rows 0 to 2 mm/rad, rows 3 to
+    /// 5 rad/rad; unused columns are zero.
+    fn forward_and_jacobian(&self, joints: &Joints) -> (Vector3<f64>, Matrix3<f64>, Jacobian) {
+        let n = joints.count();
+        let mut axes = [Vector3::z(); JOINTS_MAX];
+        let mut origins = [Vector3::zeros(); JOINTS_MAX];
+        let (mut rotation, mut origin) = (Matrix3::identity(), Vector3::zeros());
+        for (i, &q) in joints.as_slice().iter().enumerate() {
+            axes[i] = rotation.column(2).into();
+            origins[i] = origin;
+            let dh = &self.dh[i];
+            let (c, s) = (libm::cos(q), libm::sin(q));
+            let (ca, sa) = dh.alpha;
+            origin += rotation * Vector3::new(dh.a.get() * c, dh.a.get() * s, dh.d.get());
+            rotation *= Matrix3::new(c, -s * ca, s * sa, s, c * ca, -c * sa, 0.0, sa, ca);
+        }
+        let mut jacobian = Jacobian::zeros();
+        for i in 0..n {
+            let lever = axes[i].cross(&(origin - origins[i]));
+            jacobian.fixed_view_mut::<3, 1>(0, i).copy_from(&lever);
+            jacobian.fixed_view_mut::<3, 1>(3, i).copy_from(&axes[i]);
+        }
+        (origin, rotation, jacobian)
+    }
+
+    /// Joint positions that bring the flange to `target`, near `seed` and within the position limits.
+    ///
+    /// # Errors
+    /// [`IkFailure`] when it gets no closer.
+    pub fn inverse(&self, target: &Pose<ArmBase, Flange>, seed: &Joints, how: &Ik) -> Result<Joints, IkFailure> {
+        /// Weighs a radian like 300 mm, about the distance from the wrist to the tip.
+        const MM_PER_RAD: f64 = 300.0;
+        /// Damping, mm/rad: small beside a link, so that it matters only close to singularities.
+        const DAMPING: f64 = 1.0;
+        /// Longest step of a joint, rad.
+        const STEP_MAX: f64 = 0.3;
+        /// Distance from the goal, mm, below which the pull to the middle fades.
+        const FADE_MM: f64 = 20.0;
+        /// More damping where the last step made it worse.
+        const CAUTION: f64 = 10.0;
+
+        let wanted = target.isometry();
+        let wanted_rotation = wanted.rotation.to_rotation_matrix();
+        let mut joints = *seed;
+        let (mut position_mm, mut rotation_rad) = (f64::INFINITY, f64::INFINITY);
+        let mut last = f64::INFINITY;
+        let mut damping = DAMPING;
+        for iteration in 0..how.iterations {
+            let (origin, rotation, jacobian) = self.forward_and_jacobian(&joints);
+            let off = wanted.translation.vector - origin;
+            // Rotation vector of wanted · actualᵀ: exact in the limit of small angles, a descent direction
+            // everywhere but at 180°.
+            let between = Rotation3::from_matrix_unchecked(wanted_rotation.matrix() * rotation.transpose());
+            let turn = UnitQuaternion::from_rotation_matrix(&between).scaled_axis();
+            (position_mm, rotation_rad) = (off.norm(), turn.norm());
+            if position_mm <= how.position_mm && rotation_rad <= how.rotation_rad && self.room(&joints) >= 0.0 {
+                return Ok(joints);
+            }
+            if iteration + 1 == how.iterations {
+                break;
+            }
+            let cost = position_mm.hypot(rotation_rad * MM_PER_RAD);
+            damping = if cost > last { (damping * CAUTION).min(100.0) } else { (damping / 2.0).max(DAMPING) };
+            last = cost;
+
+            let mut scaled = jacobian;
+            scaled.fixed_rows_mut::<3>(3).scale_mut(MM_PER_RAD);
+            let error =
+                SVector::<f64, 6>::from_iterator(off.iter().copied().chain(turn.iter().map(|v| v * MM_PER_RAD)));
+            let square = scaled * scaled.transpose() + SMatrix::<f64, 6, 6>::identity() * (damping * damping);
+            let Some(factor) = square.cholesky() else { break };
+            let mut step: SVector<f64, JOINTS_MAX> = scaled.transpose() * factor.solve(&error);
+            if how.centring > 0.0 && self.count() > 6 {
+                // A null-space step is exact to first order only: near the goal it must fade, or it keeps
+                // the search from ending.
+                let fade = (cost / FADE_MM).min(1.0);
+                let mut pull = SVector::<f64, JOINTS_MAX>::zeros();
+                for (i, limit) in self.limits().iter().enumerate() {
+                    pull[i] = fade * how.centring * (0.5 * (limit.low.get() + limit.high.get()) - joints.as_slice()[i]);
+                }
+                step += pull - scaled.transpose() * factor.solve(&(scaled * pull));
+            }
+            let longest = step.amax();
+            if longest > STEP_MAX {
+                step *= STEP_MAX / longest;
+            }
+            for (i, limit) in self.limits().iter().enumerate() {
+                let q = joints.as_slice()[i] + step[i];
+                joints.as_mut_slice()[i] = q.clamp(limit.low.get(), limit.high.get());
+            }
+        }
+        Err(IkFailure { position_mm, rotation_rad, iterations: how.iterations })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ArmModelId;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn arms() -> impl Strategy<Value = ArmModel> {
+        prop::sample::select(ArmModelId::ALL.to_vec()).prop_map(ArmModel::new)
+    }
+
+    /// An arm and a posture near its rest, where it works.
+    fn arm_and_joints(share: f64) -> impl Strategy<Value = (ArmModel, Joints)> {
+        (arms(), prop::array::uniform7(-share..share)).prop_map(|(arm, off)| {
+            let mut joints = arm.rest();
+            for (q, d) in joints.as_mut_slice().iter_mut().zip(off) {
+                *q += d;
+            }
+            (arm, joints)
+        })
+    }
+
+    #[test]
+    fn known_postures_of_the_data_sheets() {
+        // LBR Med 7 straight up: 340 + 400 + 400 + 126 mm above its base.
+        let lbr = ArmModel::new(ArmModelId::LbrMed7);
+        let up = lbr.forward(&Joints::zeros(7)).translation_mm();
+        assert!((up[2] - 1266.0).abs() < 1e-9 && up[0].abs() < 1e-9 && up[1].abs() < 1e-9, "{up:?}");
+        // UR5e, all joints zero: stretched along -x; x = -(425 + 392.2), y = -(133.3 + 99.6), z = 162.5 - 99.7.
+        let ur = ArmModel::new(ArmModelId::Ur5e);
+        let zero = ur.forward(&Joints::zeros(6)).translation_mm();
+        let expected = [-817.2, -232.9, 62.8];
+        assert!(zero.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{zero:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn inverse_undoes_forward((arm, joints) in arm_and_joints(0.4)) {
+            let pose = arm.forward(&joints);
+            let found = arm.inverse(&pose, &arm.rest(), &Ik::SEARCH).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            let back = arm.forward(&found);
+            prop_assert!(back.position().distance(&pose.position()).get() < 1e-3);
+            prop_assert!(back.isometry().rotation.angle_to(&pose.isometry().rotation) < 1e-4);
+            prop_assert!(arm.room(&found) >= 0.0);
+        }
+
+        #[test]
+        fn a_small_step_is_followed_by_a_small_step((arm, joints) in arm_and_joints(0.3)) {
+            let pose = arm.forward(&joints);
+            let moved = Isometry3::from_parts(Translation3::from(pose.isometry().translation.vector + Vector3::new(0.01, -0.01, 0.005)), pose.isometry().rotation);
+            let moved = Pose::new(moved).expect("finite");
+            let found = arm.inverse(&moved, &joints, &Ik::FOLLOW).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert!(found.distance(&joints) < 0.01, "{}", found.distance(&joints));
+        }
+
+        #[test]
+        fn the_jacobian_is_the_derivative((arm, joints) in arm_and_joints(1.0), joint in 0..6_usize) {
+            const H: f64 = 1e-6;
+            let (at, _, jacobian) = arm.forward_and_jacobian(&joints);
+            let mut moved = joints;
+            moved.as_mut_slice()[joint] += H;
+            let (there, _, _) = arm.forward_and_jacobian(&moved);
+            let slope = (there - at) / H;
+            prop_assert!((slope - jacobian.fixed_view::<3, 1>(0, joint)).norm() < 1e-2);
+        }
+    }
+
+    #[test]
+    fn a_pose_out_of_reach_is_refused_with_what_was_left() {
+        let arm = ArmModel::new(ArmModelId::LbrMed7);
+        let far = Pose::new(Isometry3::translation(3000.0, 0.0, 0.0)).expect("finite");
+        let failure = arm.inverse(&far, &arm.rest(), &Ik::SEARCH).expect_err("out of reach");
+        assert!(failure.position_mm > 1000.0, "{failure}");
+    }
+}

@@ -68,9 +68,17 @@ impl Digester {
     }
     /// The bits of floats, without their number: for vectors of a fixed length.
     pub fn f64s<'a>(&mut self, values: impl IntoIterator<Item = &'a f64>) -> &mut Self {
+        let mut block = [0_u8; 256];
+        let mut filled = 0;
         for value in values {
-            self.f64(*value);
+            block[filled..filled + 8].copy_from_slice(&value.to_bits().to_le_bytes());
+            filled += 8;
+            if filled == block.len() {
+                self.0.update(block);
+                filled = 0;
+            }
         }
+        self.0.update(&block[..filled]);
         self
     }
     /// Sizes, without their number.
@@ -112,6 +120,16 @@ mod tests {
     fn the_standards_own_example() {
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), known);
+    }
+
+    #[test]
+    fn floats_in_blocks_are_floats_one_by_one() {
+        let values: Vec<f64> = (0..77).map(|v| f64::from(v) * 0.1).collect();
+        let mut one_by_one = Digester::new("t");
+        values.iter().for_each(|v| {
+            one_by_one.f64(*v);
+        });
+        assert_eq!(Digester::new("t").f64s(&values).finish(), one_by_one.finish());
     }
 
     #[test]

@@ -125,10 +125,15 @@ impl Latched {
     pub const fn with(self, reason: Reason) -> Self {
         Self(self.0 | 1 << reason.code())
     }
-    /// The first that is latched, most severe reaction first.
+    /// Whether this one is latched.
+    #[must_use]
+    pub const fn has(self, reason: Reason) -> bool {
+        self.0 >> reason.code() & 1 == 1
+    }
+    /// One of those with the most severe reaction.
     #[must_use]
     pub fn worst(self) -> Option<Reason> {
-        Reason::ALL.iter().copied().filter(|r| self.0 >> r.code() & 1 == 1).max_by_key(|r| r.reaction())
+        Reason::ALL.iter().copied().filter(|r| self.has(*r)).max_by_key(|r| r.reaction())
     }
 }
 

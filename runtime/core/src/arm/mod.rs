@@ -70,12 +70,30 @@ impl Joints {
         joints
     }
 
-    /// Largest difference of any joint; infinite where the numbers of joints differ.
+    /// Largest difference of any joint; infinite where the numbers of joints differ or a value is NaN.
     #[must_use]
     pub fn distance(&self, other: &Self) -> f64 {
         if self.count != other.count {
             return f64::INFINITY;
         }
-        self.as_slice().iter().zip(other.as_slice()).fold(0.0, |worst, (a, b)| worst.max((a - b).abs()))
+        self.as_slice().iter().zip(other.as_slice()).fold(0.0, |worst: f64, (a, b)| {
+            let apart = (a - b).abs();
+            if apart.is_nan() { f64::INFINITY } else { worst.max(apart) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joint_that_is_not_a_number_is_infinitely_far() {
+        let mut broken = Joints::zeros(7);
+        broken.as_mut_slice()[3] = f64::NAN;
+        assert_eq!(broken.distance(&Joints::zeros(7)), f64::INFINITY);
+        assert_eq!(Joints::zeros(6).distance(&Joints::zeros(7)), f64::INFINITY);
+        assert_eq!(ArmModel::new(ArmModelId::LbrMed7).room(&broken), f64::NEG_INFINITY);
+        assert_eq!(Joints::from_slice(&[f64::NAN]), None);
     }
 }

@@ -170,10 +170,10 @@ impl ArmModel {
     }
 
     /// Smallest distance to a position limit, rad; negative outside. Minus infinity when the number of
-    /// joints is not this arm's.
+    /// joints is not this arm's, or one is NaN.
     #[must_use]
     pub fn room(&self, joints: &Joints) -> f64 {
-        if joints.count() != self.count {
+        if joints.count() != self.count || joints.as_slice().iter().any(|q| q.is_nan()) {
             return f64::NEG_INFINITY;
         }
         joints

@@ -40,6 +40,11 @@ impl LockStep {
         self.nodes.push(Box::new(node));
     }
 
+    /// Adds a stage that is boxed already.
+    pub fn add_boxed(&mut self, node: Box<dyn Stepper>) {
+        self.nodes.push(node);
+    }
+
     /// Steps every stage that is due, in order, until none is.
     ///
     /// # Errors

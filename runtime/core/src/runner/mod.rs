@@ -77,8 +77,8 @@ pub trait Ports<S: Stage>: Send {
     fn fill(&mut self, now: Instant, input: &mut S::In, saw: &mut SawAll);
     /// Whether a lane that triggers this stage has something.
     fn pending(&self) -> bool;
-    /// Publishes what the stage wrote, and clears it.
-    fn publish(&mut self, now: Instant, out: &mut S::Out);
+    /// Publishes what the stage wrote, and clears it. `published` is the time after the step.
+    fn publish(&mut self, published: Instant, out: &mut S::Out);
     /// Has every trigger lane notify `wake`.
     fn wakes(&mut self, wake: &Arc<Wake>);
     /// Takes note of a step; the recording's tap. Before `publish`.
@@ -247,13 +247,14 @@ impl<S: Stage, P: Ports<S>> Stepper for Node<S, P> {
             }
             Ok(Ok(())) => {}
         }
+        let published = if binding { clock.now() } else { now };
         match (overrun, self.on_overrun) {
             (true, OnOverrun::Discard) => {}
             (true, OnOverrun::LatchHold) => {
                 self.latches.latch(Reason::GateOverran);
-                self.ports.publish(now, &mut self.out);
+                self.ports.publish(published, &mut self.out);
             }
-            (true, OnOverrun::Count) | (false, _) => self.ports.publish(now, &mut self.out),
+            (true, OnOverrun::Count) | (false, _) => self.ports.publish(published, &mut self.out),
         }
     }
 }

@@ -1,0 +1,54 @@
+//! OpenIGTLink: the protocol that surgical trackers and imaging workstations speak.
+//!
+//! Header versions 1 and 2 (protocol versions 1 to 3), message types TRANSFORM, POSITION, STATUS and
+//! STRING; any other type is framed, its CRC checked, and handed on as bytes ([`Content::Other`]).
+//!
+//! ```text
+//! 0   2          14              34         42         50       58
+//! | V | TYPE[12] | DEVICE_NAME[20] | TIMESTAMP | BODY_SIZE | CRC-64 | body ...
+//!
+//! body, version 1: content
+//! body, version 2: extended header | content | metadata index | metadata
+//! ```
+//!
+//! Everything on the wire is big-endian. **Units:** TRANSFORM and POSITION are millimetres by the
+//! protocol; in which frame is between sender and receiver. **Allocation:** [`decode`] borrows from the
+//! bytes it is given and allocates nothing; [`encode`] writes into the caller's buffer and allocates
+//! nothing; a [`Framer`] holds one buffer, at most a header and `max_body` long, that grows only with
+//! bytes that have arrived. **Invariants:** every length is checked before anything is sliced by it; no
+//! input makes this crate panic. **Not protected against:** a sender that lies. There is no encryption
+//! and no authentication, and a CRC is no signature.
+//!
+//! Source: the protocol description at openigtlink.org (header, extended header, metadata and the message
+//! types' own pages), and ECMA-182 for the CRC.
+
+mod content;
+mod crc;
+mod error;
+mod extended;
+mod fields;
+mod framer;
+mod header;
+mod message;
+mod names;
+mod stream;
+mod timestamp;
+
+pub use content::{Content, Orientation, Position, Status, Text, Transform};
+pub use crc::{crc64, crc64_continued};
+pub use error::{DecodeError, EncodeError};
+pub use extended::{EXTENDED_HEADER_SIZE, Entries, Entry, Extended, Metadata};
+pub use framer::Framer;
+pub use header::{HEADER_SIZE, Header, Version};
+pub use message::{Message, Outgoing, decode, encode, encoded_len};
+pub use names::{DeviceName, Name, TypeName};
+pub use stream::{ReadError, WriteError, read_message, write_message};
+pub use timestamp::Timestamp;
+
+/// Character encodings by their IANA MIBenum, as STRING and metadata carry them.
+pub mod encoding {
+    /// US-ASCII.
+    pub const US_ASCII: u16 = 3;
+    /// UTF-8.
+    pub const UTF_8: u16 = 106;
+}

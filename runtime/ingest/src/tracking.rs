@@ -1,0 +1,569 @@
+//! Tracking over OpenIGTLink: the tip's pose from a tracker's TRANSFORM messages.
+//!
+//! [`listen`] opens a TCP port and serves one tracker at a time from one named thread. TRANSFORM messages of
+//! the configured device become [`TipPose`]s; STATUS messages become events; everything else is counted.
+//!
+//! **Units and frames:** a TRANSFORM is `reference_from_tip`: the columns of its rotation are the tip's axes
+//! and its last column the tip, in millimetres, in the sender's own frame of the reference array. That frame
+//! is fixed to metal, so it is neither LPS nor RAS, and nothing is flipped here; `patient_from_reference` is
+//! registration's business. A sender that converts between LPS and RAS on one side only sends a mirror image,
+//! which is refused: its determinant is −1.
+//!
+//! **Time:** `captured` and `received` are both the arrival by the session's clock. The header's timestamp is
+//! the sender's clock, whose offset is for align to estimate; the tracker's own lag stands in the error
+//! budget. Of several poses in one read, each has that read's arrival.
+//!
+//! **Status:** PLUS and 3D Slicer write `TransformStatus` (and PLUS `TransformValid`) into the metadata. `OK`
+//! is valid, `OUT_OF_VIEW` and `MISSING` are a lost line of sight, `OUT_OF_VOLUME` is that; anything else is
+//! unknown, hence invalid. A message without either key is valid: header version 1 has no room for them, and
+//! such senders leave out what they do not see.
+//!
+//! **What is refused, and what becomes of the connection:** a message whose body, pose or content is wrong is
+//! refused, counted and told, and the next one is read. A header that is wrong loses the boundary between
+//! messages: the connection is closed, and the next client may come. A second client beside the first is
+//! turned away at once: if it waited, its poses would age unseen in the socket and then count as new.
+//!
+//! **Allocation:** none per message. **Not protected against:** a client that lies, since the protocol
+//! knows no authentication: hence loopback unless the configuration says otherwise; and an `on_tip` that is
+//! slow, behind which poses queue in the socket: hand them to a lane.
+
+use bregma_core::flow::{TipPose, TraceId, TrackingStatus};
+use bregma_core::frame::{FrameId, Pose, Reference, Tip};
+use bregma_core::time::{Clock, Duration, Instant, Stamped};
+use bregma_core::units::Millimetres;
+use bregma_openigtlink::{Content, DecodeError, DeviceName, Framer, Message, Status, Transform, TypeName};
+use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+/// Loopback, and the port registered for OpenIGTLink.
+pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18944);
+/// Longest body taken by default: a tracker's messages have some hundred bytes.
+pub const DEFAULT_MAX_BODY: usize = 64 << 10;
+/// How far a rotation's columns may be from orthonormal, as the largest element of `RᵀR − 1`. Single
+/// precision and chained transforms leave 1e-6 to 1e-4; a scale of 0.1 % gives 2e-3.
+pub const RIGID_WITHIN: f64 = 1e-3;
+/// Farthest tip from the reference array: no tracking camera measures beyond a few metres.
+pub const FARTHEST_MM: f64 = 10_000.0;
+/// Longest wait for a client or a message before looking whether the source is being dropped: bounds how
+/// long a drop takes, and how long a second client waits until it is turned away.
+const LOOK_UP: std::time::Duration = std::time::Duration::from_millis(20);
+/// Most kinds of ignored messages that are told per connection; all are counted.
+const IGNORED_TOLD_MAX: usize = 16;
+
+/// What to listen for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackingConfig {
+    /// Where to listen; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// The device whose TRANSFORM is the tip in the reference array's frame: 1 to 20 bytes of ASCII.
+    pub device: String,
+    /// The tip's error when measured, one standard deviation.
+    pub error: Millimetres,
+    /// How long a pose may be believed.
+    pub valid_for: Duration,
+    /// How fast its error grows.
+    pub drift_mm_s: f64,
+    /// A client that has sent nothing for longer is disconnected, so that another may come.
+    pub idle_limit: Duration,
+    /// Longest body of a message, bytes.
+    pub max_body: usize,
+}
+
+impl TrackingConfig {
+    /// On loopback, [`DEFAULT_ADDRESS`]; a client may be silent for 5 s. What a patient could feel has no
+    /// default.
+    #[must_use]
+    pub fn on_loopback(device: &str, error: Millimetres, valid_for: Duration, drift_mm_s: f64) -> Self {
+        Self {
+            address: DEFAULT_ADDRESS,
+            device: device.to_owned(),
+            error,
+            valid_for,
+            drift_mm_s,
+            idle_limit: Duration::from_secs(5),
+            max_body: DEFAULT_MAX_BODY,
+        }
+    }
+
+    fn check(&self) -> Result<DeviceName, TrackingError> {
+        let value = |key, value, right| Err(TrackingError::Value { key, value, right });
+        if self.error.get() < 0.0 {
+            return value("error", self.error.get(), "0 mm or more");
+        }
+        if !(0.0..=1000.0).contains(&self.drift_mm_s) {
+            return value("drift_mm_s", self.drift_mm_s, "0 to 1000 mm/s");
+        }
+        if self.valid_for == Duration::ZERO {
+            return value("valid_for", 0.0, "more than no time");
+        }
+        if self.idle_limit == Duration::ZERO {
+            return value("idle_limit", 0.0, "more than no time");
+        }
+        if !(256..=1 << 30).contains(&self.max_body) {
+            return value("max_body", self.max_body as f64, "256 to 2^30 bytes");
+        }
+        DeviceName::new(&self.device).map_err(|_| TrackingError::Device { device: self.device.clone() })
+    }
+}
+
+/// Why there is no tracking.
+#[derive(Debug, thiserror::Error)]
+pub enum TrackingError {
+    /// No device can have that name.
+    #[error("tracking device {device:?}: OpenIGTLink names a device in 1 to 20 bytes of printable ASCII")]
+    Device {
+        /// The name.
+        device: String,
+    },
+    /// A value is outside its range.
+    #[error("tracking {key} is {value}; {right} is needed")]
+    Value {
+        /// Which value.
+        key: &'static str,
+        /// What it is.
+        value: f64,
+        /// What would be right.
+        right: &'static str,
+    },
+    /// Somebody else listens there.
+    #[error(
+        "cannot listen for the tracker on {address}: port {} is in use. Another bregma, 3D Slicer's \
+         OpenIGTLinkIF or a PLUS server may hold it (18944 is OpenIGTLink's usual port); `ss -ltnp` shows who. \
+         End that program or choose another port", address.port()
+    )]
+    PortInUse {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The system refuses to listen there.
+    #[error("cannot listen for the tracker on {address}: {source}; an address of this machine is needed")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The system gives no thread.
+    #[error("no thread for the tracker: {0}")]
+    Thread(io::Error),
+}
+
+/// Why a message was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Its bytes are wrong.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// A number of the tip's TRANSFORM is NaN or infinite.
+    #[error("the tip's TRANSFORM holds {value} in column {column}, row {row}; a finite number is needed")]
+    NotFinite {
+        /// 0 to 3.
+        column: usize,
+        /// 0 to 2.
+        row: usize,
+        /// The number.
+        value: f32,
+    },
+    /// The rotation scales or shears.
+    #[error(
+        "the tip's TRANSFORM is not rigid: its axes differ from orthonormal by {measured:.2e}; at most {RIGID_WITHIN:e} is taken"
+    )]
+    NotRigid {
+        /// Largest element of `RᵀR − 1`, without sign.
+        measured: f64,
+    },
+    /// The rotation is a mirror image.
+    #[error(
+        "the tip's TRANSFORM is a mirror image: its determinant is {determinant:.3}; +1 is needed (LPS and RAS mixed?)"
+    )]
+    Mirrored {
+        /// Of the rotation.
+        determinant: f64,
+    },
+    /// The tip is farther away than any tracker sees.
+    #[error(
+        "the tip is {measured_mm:.0} mm from the reference array; at most {FARTHEST_MM:.0} mm is taken (metres for millimetres?)"
+    )]
+    TooFar {
+        /// How far.
+        measured_mm: f64,
+    },
+}
+
+/// Why a client is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gone {
+    /// It hung up.
+    HungUp,
+    /// It hung up inside a message.
+    InsideMessage {
+        /// Bytes of it that had come.
+        pending: usize,
+    },
+    /// It sent nothing for longer than the limit.
+    Idle,
+    /// A header was wrong, so the boundary between messages was lost.
+    BoundaryLost,
+    /// Reading failed.
+    Failed(io::ErrorKind),
+    /// The source was dropped.
+    Ended,
+}
+
+/// What happened beside poses.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrackingEvent {
+    /// A client came.
+    Connected {
+        /// Who.
+        peer: SocketAddr,
+    },
+    /// A client is gone; another may come.
+    Disconnected {
+        /// Who.
+        peer: SocketAddr,
+        /// Why.
+        why: Gone,
+    },
+    /// A second client was turned away.
+    TurnedAway {
+        /// Who.
+        peer: SocketAddr,
+        /// Who is being served.
+        serving: SocketAddr,
+    },
+    /// A message was refused.
+    Refused {
+        /// From whom.
+        peer: SocketAddr,
+        /// Why.
+        why: Refusal,
+    },
+    /// A message of a kind that says nothing of the tip; told once per kind and connection.
+    Ignored {
+        /// Its type.
+        type_name: TypeName,
+        /// Its device.
+        device: DeviceName,
+    },
+    /// A device says how it does; code 1 is well.
+    Status {
+        /// Which.
+        device: DeviceName,
+        /// The protocol's code.
+        code: u16,
+        /// The device's own code.
+        sub_code: i64,
+        /// For people; at most 256 characters.
+        message: String,
+    },
+}
+
+/// How often what happened, since the source began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TrackingCounts {
+    /// Poses handed on.
+    pub tips: u64,
+    /// Messages refused.
+    pub refused: u64,
+    /// Messages that say nothing of the tip.
+    pub ignored: u64,
+    /// Clients served.
+    pub clients: u64,
+    /// Clients turned away.
+    pub turned_away: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    ending: AtomicBool,
+    tips: AtomicU64,
+    refused: AtomicU64,
+    ignored: AtomicU64,
+    clients: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+/// Listens until it is dropped; a drop returns after the thread has ended, 20 ms at most beside what the
+/// callbacks take.
+#[derive(Debug)]
+pub struct TrackingSource {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TrackingSource {
+    /// Where it listens, with the port that the system chose.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> TrackingCounts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        TrackingCounts {
+            tips: read(&self.shared.tips),
+            refused: read(&self.shared.refused),
+            ignored: read(&self.shared.ignored),
+            clients: read(&self.shared.clients),
+            turned_away: read(&self.shared.turned_away),
+        }
+    }
+
+    /// Whether its thread lives: it ends early only when a callback panics.
+    #[must_use]
+    pub fn running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+impl Drop for TrackingSource {
+    fn drop(&mut self) {
+        self.shared.ending.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // Err only when a callback panicked: its message is already on stderr. A callback that drops
+            // its own source must not wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Listens for a tracker. Both callbacks run on the source's own thread and have to return quickly.
+///
+/// # Errors
+/// When the configuration is out of range, the port is in use, or the system refuses.
+pub fn listen(
+    config: TrackingConfig,
+    clock: impl Clock + Clone + 'static,
+    on_tip: impl FnMut(TipPose) + Send + 'static,
+    on_event: impl FnMut(TrackingEvent) + Send + 'static,
+) -> Result<TrackingSource, TrackingError> {
+    let device = config.check()?;
+    let refused = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => TrackingError::PortInUse { address: config.address },
+        _ => TrackingError::Listen { address: config.address, source },
+    };
+    let listener = TcpListener::bind(config.address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let shared = Arc::new(Shared::default());
+    let framer = Framer::new(config.max_body);
+    let mut server = Server {
+        config,
+        device,
+        clock,
+        on_tip,
+        on_event,
+        listener,
+        shared: Arc::clone(&shared),
+        framer,
+        told: Vec::new(),
+    };
+    let thread = std::thread::Builder::new()
+        .name("ingest.tracking".to_owned())
+        .spawn(move || server.run())
+        .map_err(TrackingError::Thread)?;
+    Ok(TrackingSource { address, shared, thread: Some(thread) })
+}
+
+struct Server<C, T, E> {
+    config: TrackingConfig,
+    device: DeviceName,
+    clock: C,
+    on_tip: T,
+    on_event: E,
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    framer: Framer,
+    told: Vec<(TypeName, DeviceName)>,
+}
+
+impl<C: Clock, T: FnMut(TipPose), E: FnMut(TrackingEvent)> Server<C, T, E> {
+    fn run(&mut self) {
+        while !self.ending() {
+            // An error here is one client's, gone before it was accepted, or a want of descriptors that the
+            // next look may find ended: in either case listening goes on.
+            match self.listener.accept() {
+                Ok((stream, peer)) => self.serve(&stream, peer),
+                Err(_) => std::thread::park_timeout(LOOK_UP),
+            }
+        }
+    }
+
+    fn ending(&self) -> bool {
+        self.shared.ending.load(Ordering::Acquire)
+    }
+
+    fn serve(&mut self, stream: &TcpStream, peer: SocketAddr) {
+        count(&self.shared.clients);
+        self.framer.reset();
+        self.told.clear();
+        (self.on_event)(TrackingEvent::Connected { peer });
+        let why = match stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(LOOK_UP))) {
+            Ok(()) => self.converse(stream, peer),
+            Err(why) => Gone::Failed(why.kind()),
+        };
+        // Closed before it is told, so that who hears of it may connect anew; it may be closed already.
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+        (self.on_event)(TrackingEvent::Disconnected { peer, why });
+    }
+
+    fn converse(&mut self, mut stream: &TcpStream, peer: SocketAddr) -> Gone {
+        let mut heard = self.clock.now();
+        while !self.ending() {
+            self.turn_away_others(peer);
+            let read = self.framer.read_from(&mut stream);
+            let now = self.clock.now();
+            match read {
+                Ok(0) if self.framer.pending() == 0 => return Gone::HungUp,
+                Ok(0) => return Gone::InsideMessage { pending: self.framer.pending() },
+                Ok(_) => {
+                    heard = now;
+                    self.take(peer, now);
+                    if self.framer.lost() {
+                        return Gone::BoundaryLost;
+                    }
+                }
+                Err(why) => match why.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
+                        if now.since(heard).is_some_and(|silent| silent > self.config.idle_limit) {
+                            return Gone::Idle;
+                        }
+                    }
+                    kind => return Gone::Failed(kind),
+                },
+            }
+        }
+        Gone::Ended
+    }
+
+    fn turn_away_others(&mut self, serving: SocketAddr) {
+        while let Ok((_, peer)) = self.listener.accept() {
+            count(&self.shared.turned_away);
+            (self.on_event)(TrackingEvent::TurnedAway { peer, serving });
+        }
+    }
+
+    /// Takes every whole message that has arrived.
+    fn take(&mut self, peer: SocketAddr, now: Instant) {
+        while let Some(message) = self.framer.next_message() {
+            let refusal = match message {
+                Err(why) => Some(why.into()),
+                Ok(message) => match message.content {
+                    Content::Transform(transform) if message.header.device == self.device => {
+                        match pose(status(&message), &transform) {
+                            Ok((status, pose)) => {
+                                count(&self.shared.tips);
+                                (self.on_tip)(TipPose {
+                                    trace: TraceId(0),
+                                    reference_from_tip: Stamped {
+                                        value: pose,
+                                        captured: now,
+                                        valid_for: self.config.valid_for,
+                                        error: self.config.error,
+                                        drift_mm_s: self.config.drift_mm_s,
+                                    },
+                                    status,
+                                    received: now,
+                                });
+                                None
+                            }
+                            Err(why) => Some(why),
+                        }
+                    }
+                    Content::Status(said) => {
+                        (self.on_event)(told_status(message.header.device, &said));
+                        None
+                    }
+                    _ => {
+                        count(&self.shared.ignored);
+                        let kind = (message.header.type_name, message.header.device);
+                        if self.told.len() < IGNORED_TOLD_MAX && !self.told.contains(&kind) {
+                            self.told.push(kind);
+                            (self.on_event)(TrackingEvent::Ignored { type_name: kind.0, device: kind.1 });
+                        }
+                        None
+                    }
+                },
+            };
+            if let Some(why) = refusal {
+                count(&self.shared.refused);
+                (self.on_event)(TrackingEvent::Refused { peer, why });
+            }
+        }
+    }
+}
+
+fn count(of: &AtomicU64) {
+    of.fetch_add(1, Ordering::Relaxed);
+}
+
+fn told_status(device: DeviceName, said: &Status<'_>) -> TrackingEvent {
+    let message = String::from_utf8_lossy(said.message).chars().take(256).collect();
+    TrackingEvent::Status { device, code: said.code, sub_code: said.sub_code, message }
+}
+
+/// What the metadata says of the pose; words without regard to case, as PLUS itself compares them.
+fn status(message: &Message<'_>) -> TrackingStatus {
+    let valid = message.metadata("TransformValid").is_none_or(|word| is(word, &["true", "1"]));
+    match message.metadata("TransformStatus") {
+        Some(word) if is(word, &["OUT_OF_VIEW", "MISSING"]) => TrackingStatus::LineOfSightLost,
+        Some(word) if is(word, &["OUT_OF_VOLUME"]) => TrackingStatus::OutOfVolume,
+        Some(word) if valid && is(word, &["OK"]) => TrackingStatus::Valid,
+        None if valid => TrackingStatus::Valid,
+        _ => TrackingStatus::Unknown,
+    }
+}
+
+fn is(word: &[u8], any_of: &[&str]) -> bool {
+    any_of.iter().any(|one| word.trim_ascii().eq_ignore_ascii_case(one.as_bytes()))
+}
+
+/// The pose and its status. Where the tracker itself says that it measured nothing, whatever stands in the
+/// matrix is no reason to lose that news: the pose is then the identity, and invalid.
+fn pose(status: TrackingStatus, sent: &Transform) -> Result<(TrackingStatus, Pose<Reference, Tip>), Refusal> {
+    match rigid(sent) {
+        Ok(pose) => Ok((status, pose)),
+        Err(why) if status == TrackingStatus::Valid => Err(why),
+        Err(_) => Ok((status, Pose::identity())),
+    }
+}
+
+/// The nearest rotation to a matrix that is one within [`RIGID_WITHIN`], and its translation.
+fn rigid(sent: &Transform) -> Result<Pose<Reference, Tip>, Refusal> {
+    for (column, values) in sent.columns.iter().enumerate() {
+        if let Some(row) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Refusal::NotFinite { column, row, value: values[row] });
+        }
+    }
+    let [x, y, z, at] = sent.columns.map(|column| Vector3::from(column.map(f64::from)));
+    let rotation = Matrix3::from_columns(&[x, y, z]);
+    let measured = (rotation.transpose() * rotation - Matrix3::identity()).amax();
+    if measured > RIGID_WITHIN {
+        return Err(Refusal::NotRigid { measured });
+    }
+    let determinant = rotation.determinant();
+    if determinant < 0.0 {
+        return Err(Refusal::Mirrored { determinant });
+    }
+    if at.norm() > FARTHEST_MM {
+        return Err(Refusal::TooFar { measured_mm: at.norm() });
+    }
+    let turned = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(rotation));
+    let turned = UnitQuaternion::new_normalize(turned.into_inner());
+    Pose::between(FrameId::SOLE, FrameId::SOLE, Isometry3::from_parts(Translation3::from(at), turned))
+        .map_err(|why| Refusal::NotRigid { measured: why.value })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The fine region: resampled scans, cavity, wall, and what was seen of it.
+
+use super::{Fault, SEEN_AGE_SCALE_S, Settings};
+use crate::align::evidence::{Seen, Shaft, Sight};
+use crate::bits::VoxelBits;
+use crate::scan::Scan;
+use bregma_core::digest::Digest;
+use bregma_core::flow::{Anatomy, Capsule, ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, RoiFrame, VideoFrame, roi_grid};
+use bregma_core::grid::Grid;
+use bregma_core::time::Instant;
+use nalgebra::Point3;
+
+/// Fluorescence of a voxel that was seen, but never under violet light: evidence for neither.
+pub const NEUTRAL: f32 = 0.5;
+/// When a voxel was seen that never was.
+const NEVER: f32 = f32::NEG_INFINITY;
+const _: () = assert!(ROI_CHANNEL_COUNT == 5, "t1c, flair, cavity, fluorescence, seen_age");
+
+/// State that lasts from frame to frame.
+#[derive(Debug)]
+pub(super) struct Region {
+    /// The region, once there is an anatomy; and that anatomy.
+    placed: Option<(Grid, Digest)>,
+    epoch: u64,
+    t1c: Vec<f32>,
+    flair: Vec<f32>,
+    brain: VoxelBits,
+    cavity: VoxelBits,
+    scratch: VoxelBits,
+    wall: VoxelBits,
+    wall_is_old: bool,
+    fluorescence: Vec<f32>,
+    /// Seconds on the session's clock.
+    last_seen: Vec<f32>,
+    now: f32,
+    resample: bool,
+}
+
+impl Region {
+    pub(super) fn new() -> Self {
+        Self {
+            placed: None,
+            epoch: 0,
+            t1c: vec![0.0; ROI_VOXELS],
+            flair: vec![0.0; ROI_VOXELS],
+            brain: VoxelBits::new(),
+            cavity: VoxelBits::new(),
+            scratch: VoxelBits::new(),
+            wall: VoxelBits::new(),
+            wall_is_old: true,
+            fluorescence: vec![0.0; ROI_VOXELS],
+            last_seen: vec![NEVER; ROI_VOXELS],
+            now: 0.0,
+            resample: true,
+        }
+    }
+
+    /// The scans have changed: they are resampled at the next [`follow`](Self::follow).
+    pub(super) fn forget(&mut self) {
+        self.resample = true;
+    }
+
+    /// Keeps the region around the corridor's target, and the scans on it.
+    pub(super) fn follow(
+        &mut self,
+        anatomy: &Anatomy,
+        t1c: &Scan,
+        flair: Option<&Scan>,
+        arrived: bool,
+        open_above_mm: f64,
+    ) -> Result<(), Fault> {
+        let target = anatomy.corridor.target;
+        if !target.iter().all(|v| v.is_finite()) {
+            return Err(Fault::Target(target.coords.into()));
+        }
+        let grid = roi_grid(target);
+        let before = self.placed.replace((grid, anatomy.digest));
+        let moved = before.is_none_or(|(old, _)| old != grid);
+        if let Some((old, _)) = before.filter(|_| moved) {
+            self.move_cavity(&old, &grid);
+        }
+        if before.is_none_or(|(_, digest)| digest != anatomy.digest) {
+            self.open_corridor(&grid, anatomy, open_above_mm);
+        }
+        if moved || arrived || self.resample {
+            self.resample = false;
+            self.epoch += 1;
+            self.flair.fill(0.0);
+            if let Some(flair) = flair {
+                flair.resample(&grid, &mut self.flair, &mut self.brain);
+            }
+            t1c.resample(&grid, &mut self.t1c, &mut self.brain);
+            self.fluorescence.fill(0.0);
+            self.last_seen.fill(NEVER);
+            self.wall_is_old = true;
+        }
+        Ok(())
+    }
+
+    /// What was open stays open where the new region covers it.
+    fn move_cavity(&mut self, old: &Grid, new: &Grid) {
+        self.scratch.clear();
+        for index in 0..ROI_VOXELS {
+            let before = old.containing(&new.centre(new.voxel(index)));
+            if before.is_some_and(|voxel| self.cavity.has(old.index(voxel))) {
+                self.scratch.put(index);
+            }
+        }
+        std::mem::swap(&mut self.cavity, &mut self.scratch);
+    }
+
+    fn open_corridor(&mut self, grid: &Grid, anatomy: &Anatomy, above_mm: f64) {
+        for index in 0..ROI_VOXELS {
+            if anatomy.corridor.holds(&grid.centre(grid.voxel(index)), above_mm) {
+                self.cavity.put(index);
+            }
+        }
+        self.wall_is_old = true;
+    }
+
+    /// Opens the capsule between two points, and forgets what was seen there.
+    pub(super) fn carve(&mut self, from: &Point3<f64>, to: &Point3<f64>, radius_mm: f64) {
+        let Some((grid, _)) = self.placed else { return };
+        let swept = Capsule { start: *from, end: *to, radius_mm };
+        let reach = radius_mm + 0.5 * nalgebra::distance(from, to);
+        let [xs, ys, zs] = grid.around(&nalgebra::center(from, to), reach);
+        for k in zs {
+            for j in ys.clone() {
+                for i in xs.clone() {
+                    let index = grid.index([i, j, k]);
+                    if swept.distance_mm(&grid.centre([i, j, k])) <= 0.0 && self.cavity.put(index) {
+                        self.fluorescence[index] = 0.0;
+                        self.last_seen[index] = NEVER;
+                        self.wall_is_old = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The time of the picture that is looked at next.
+    pub(super) fn see_at(&mut self, captured: Instant) {
+        self.now = captured.secs_f64() as f32;
+    }
+
+    /// Takes a picture's evidence.
+    pub(super) fn look(&mut self, settings: &Settings, sight: &mut Sight, picture: &VideoFrame, shaft: Option<&Shaft>) {
+        let Some((grid, _)) = self.placed else { return };
+        if std::mem::take(&mut self.wall_is_old) {
+            self.wall.become_wall(&self.cavity, &self.brain);
+        }
+        let (fluorescence, last_seen, now) = (&mut self.fluorescence, &mut self.last_seen, self.now);
+        let tolerance = settings.depth_tolerance_mm;
+        sight.each_visible(&settings.camera, &grid, &self.wall, shaft, tolerance, |index, u, v| {
+            match settings.red.read(picture, u, v) {
+                Some(Seen::Fluorescence(share)) => fluorescence[index] = share,
+                Some(Seen::Plain) if last_seen[index] == NEVER => fluorescence[index] = NEUTRAL,
+                Some(Seen::Plain) => {}
+                None => return,
+            }
+            last_seen[index] = now;
+        });
+    }
+
+    /// Writes grid, epoch and channels. The scans' channels of a slot of this epoch are already there.
+    pub(super) fn write(&self, slot: &mut RoiFrame) {
+        let Some((grid, _)) = self.placed else { return };
+        let same_scans = slot.epoch == self.epoch && slot.grid == grid;
+        slot.grid = grid;
+        slot.epoch = self.epoch;
+        let (t1c, rest) = slot.channels.split_at_mut(ROI_VOXELS);
+        let (flair, rest) = rest.split_at_mut(ROI_VOXELS);
+        let (cavity, rest) = rest.split_at_mut(ROI_VOXELS);
+        let (fluorescence, seen_age) = rest.split_at_mut(ROI_VOXELS);
+        if !same_scans {
+            t1c.copy_from_slice(&self.t1c);
+            flair.copy_from_slice(&self.flair);
+        }
+        for (row, out) in self.cavity.rows().iter().zip(cavity.chunks_exact_mut(ROI_EDGE)) {
+            out.iter_mut().enumerate().for_each(|(i, v)| *v = (row >> i & 1) as f32);
+        }
+        fluorescence.copy_from_slice(&self.fluorescence);
+        for (age, seen) in seen_age.iter_mut().zip(&self.last_seen) {
+            *age = ((self.now - seen) / SEEN_AGE_SCALE_S).min(1.0);
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Perceive: the residual core and its signed margin, as a `Scene` in canonical form.
+//!
+//! An [`Estimator`] says how likely each voxel of the fine region is residual core; the core is where that
+//! is at least one half, specks apart; its exact signed distance is the margin. The classical estimator is
+//! [`classical::Classical`]; a network stands beside it behind the same trait.
+//!
+//! **Units:** as in `flow::Scene`. **Interval:** half-width 1.96 × `errors.total()` plus half a voxel,
+//! doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`.
+//! **Forbidden:** eloquent labels and vessels, inflated by a setting plus `errors.total()`, which is one
+//! standard deviation with the bias, not a bound: whoever plans beside it keeps a clearance of his own.
+//! An inflation beyond [`forbidden::REACH_MM`] forbids everything.
+//! **Allocation:** in `new` and when a scan arrives; none per frame. **Invariant:** same messages in the
+//! same order, same bytes. **Not protected against:** tissue removed outside the fine region: the coarse
+//! map keeps what the scan showed there.
+
+pub mod classical;
+pub mod forbidden;
+pub mod prior;
+mod whole;
+
+use crate::bits::VoxelBits;
+use crate::distance::{DistanceTransform, NOWHERE, surface_mm};
+use crate::region::Flood;
+use crate::scan::{BadScan, Scan};
+use bregma_core::digest::Digest;
+use bregma_core::flow::{
+    Anatomy, INTERVAL_PER_MM, MARGIN_PER_MM, Modality, ROI_EDGE, ROI_SPACING_MM, ROI_VOXELS, RoiFrame, Scene, Sequence,
+    Volume, voxel,
+};
+use bregma_core::frame::FrameId;
+use bregma_core::grid::Grid;
+use bregma_core::pool::{Pool, PoolDry};
+use bregma_core::time::{Duration, Instant};
+use bregma_core::{All, Latest, Stage};
+use classical::Classical;
+use forbidden::ForbiddenField;
+use std::sync::Arc;
+use whole::Whole;
+
+/// Room for scans: four contrasts, twice.
+pub const VOLUMES_MAX: usize = 8;
+/// Scenes in the pool: what plan, validate, gate, record and display hold, and what waits in their lanes.
+const SCENES: usize = 16;
+/// A residual of at least this is core: probability one half.
+pub const CORE_MIN: u8 = 128;
+/// Channels of a `RoiFrame` that are read here, by `flow::ROI_CHANNELS`.
+const CAVITY: usize = 2;
+const SEEN_AGE: usize = 4;
+
+/// What an estimator sees.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The frame.
+    pub frame: &'a RoiFrame,
+    /// What is open.
+    pub cavity: &'a VoxelBits,
+    /// Brain beside what is open.
+    pub wall: &'a VoxelBits,
+    /// Brain, as far as the scan shows.
+    pub brain: &'a VoxelBits,
+}
+
+/// Says how likely each voxel is residual core.
+pub trait Estimator: Send {
+    /// Binds name, weights and settings.
+    fn digest(&self) -> Digest;
+    /// Writes the probability of residual core, `[64³]`, 0 to 255. Keeps its memory as long as the frame's
+    /// epoch lasts, allocates nothing, and depends on nothing but the views it was given.
+    fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]);
+}
+
+/// What perceive needs to know beside its estimator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Inflation of forbidden regions beside the error budget, mm.
+    pub forbidden_inflation_mm: f64,
+    /// Components of core smaller than this are ignored, mL.
+    pub speck_ml: f64,
+    /// The classical estimator's settings; its prior also segments the whole scan for the coarse map.
+    pub classical: classical::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { forbidden_inflation_mm: 1.0, speck_ml: 0.02, classical: classical::Settings::default() }
+    }
+}
+
+/// Why perceive refuses.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// Two inputs speak of different scans' coordinates.
+    #[error("{what} is in frame {frame:016x}, the anatomy in {anatomy:016x}; both must be one scan's")]
+    FrameDiffers {
+        /// What.
+        what: &'static str,
+        /// Its frame.
+        frame: u64,
+        /// The anatomy's.
+        anatomy: u64,
+    },
+    /// A scan is malformed.
+    #[error(transparent)]
+    BadScan(#[from] BadScan),
+    /// The anatomy's labels do not fill its grid.
+    #[error("the anatomy has {labels} labels for a grid of {voxels} voxels; one for each is needed")]
+    Labels {
+        /// How many came.
+        labels: usize,
+        /// How many are needed.
+        voxels: usize,
+    },
+    /// A frame's grid is not 64³ at 1.25 mm, or its channels do not fill it.
+    #[error(
+        "a frame of {dims:?} voxels of {spacing_mm} mm with {values} values; 64³ of 1.25 mm with all channels is needed"
+    )]
+    Frame {
+        /// Its voxels.
+        dims: [usize; 3],
+        /// Their edge.
+        spacing_mm: f64,
+        /// Its values.
+        values: usize,
+    },
+    /// Nobody lets go of scenes.
+    #[error(transparent)]
+    PoolDry(#[from] PoolDry),
+}
+
+/// What perceive reads.
+#[derive(Debug)]
+pub struct In {
+    /// The newest frame; its arrival triggers.
+    pub roi: Latest<Arc<RoiFrame>>,
+    /// What was planned.
+    pub anatomy: Latest<Arc<Anatomy>>,
+    /// Every scan.
+    pub volumes: All<Arc<Volume>>,
+}
+
+impl Default for In {
+    fn default() -> Self {
+        Self { roi: Latest::default(), anatomy: Latest::default(), volumes: All::with_capacity(VOLUMES_MAX) }
+    }
+}
+
+/// The stage.
+pub struct Perceive {
+    settings: Settings,
+    estimator: Box<dyn Estimator>,
+    t1c: Option<Scan>,
+    flair: Option<Scan>,
+    whole: Whole,
+    forbidden: ForbiddenField,
+    work: Work,
+    /// Which region and epoch brain, whole-scan map and memories are of.
+    placed: Option<(Grid, u64)>,
+    scans_changed: bool,
+    last: Sequence,
+    scenes: Pool<Scene>,
+}
+
+/// What is rewritten with every frame.
+struct Work {
+    brain: VoxelBits,
+    cavity: VoxelBits,
+    wall: VoxelBits,
+    visible: VoxelBits,
+    forbidden: VoxelBits,
+    core: VoxelBits,
+    bytes: Vec<u8>,
+    squared: Vec<i32>,
+    z: Vec<f32>,
+    /// Seconds on the session's clock.
+    last_seen: Vec<f32>,
+    transform: DistanceTransform,
+    flood: Flood,
+    margins: Vec<i16>,
+}
+
+impl Perceive {
+    /// With the classical estimator.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self::with_estimator(settings, Box::new(Classical::new(settings.classical)))
+    }
+
+    /// With any estimator.
+    ///
+    /// # Panics
+    /// With a setting that is not finite or is negative: the configuration checks them first.
+    #[must_use]
+    pub fn with_estimator(settings: Settings, estimator: Box<dyn Estimator>) -> Self {
+        let sound = |v: f64| v.is_finite() && v >= 0.0;
+        assert!(sound(settings.forbidden_inflation_mm) && sound(settings.speck_ml), "finite and not negative");
+        Self {
+            settings,
+            estimator,
+            t1c: None,
+            flair: None,
+            whole: Whole::new(),
+            forbidden: ForbiddenField::new(),
+            work: Work::new(),
+            placed: None,
+            scans_changed: false,
+            last: Sequence(0),
+            scenes: Pool::new("scenes", SCENES, Scene::empty),
+        }
+    }
+
+    fn take_scans(&mut self, volumes: &All<Arc<Volume>>) -> Result<(), Fault> {
+        let mut refused = Ok(());
+        for volume in volumes.iter() {
+            let kept = match volume.modality {
+                Modality::T1c => &mut self.t1c,
+                Modality::Flair => &mut self.flair,
+                Modality::T1 | Modality::T2 => continue,
+            };
+            match Scan::new(Arc::clone(volume)) {
+                Ok(scan) => {
+                    *kept = Some(scan);
+                    self.scans_changed = true;
+                }
+                Err(why) => refused = Err(why.into()),
+            }
+        }
+        refused
+    }
+
+    /// Brain and whole-scan map for a new region, epoch or scan.
+    fn follow(&mut self, frame: &RoiFrame, anatomy: FrameId) -> Result<bool, Fault> {
+        let Some(t1c) = &self.t1c else { return Ok(false) };
+        same_frame("the T1c scan", t1c.frame(), anatomy)?;
+        if let Some(flair) = &self.flair {
+            same_frame("the FLAIR scan", flair.frame(), anatomy)?;
+        }
+        let place = (frame.grid, frame.epoch);
+        if self.placed != Some(place) || self.scans_changed {
+            let same_epoch = self.placed == Some(place);
+            self.placed = Some(place);
+            self.scans_changed = false;
+            t1c.resample(&frame.grid, &mut self.work.z, &mut self.work.brain);
+            self.whole.segment(&self.settings.classical.prior, &frame.grid, t1c, self.flair.as_ref());
+            if !same_epoch {
+                self.work.last_seen.fill(f32::NEG_INFINITY);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn same_frame(what: &'static str, frame: FrameId, anatomy: FrameId) -> Result<(), Fault> {
+    if frame == anatomy { Ok(()) } else { Err(Fault::FrameDiffers { what, frame: frame.0, anatomy: anatomy.0 }) }
+}
+
+impl Stage for Perceive {
+    type In = In;
+    type Out = Option<Arc<Scene>>;
+    type Fault = Fault;
+    const NAME: &'static str = "perceive";
+    const BUDGET: Duration = Duration::from_millis(45);
+
+    fn step(&mut self, now: Instant, input: &In, out: &mut Self::Out) -> Result<(), Fault> {
+        *out = None;
+        self.take_scans(&input.volumes)?;
+        let (Some(frame), Some(anatomy)) = (input.roi.get(), input.anatomy.get()) else { return Ok(()) };
+        if !input.roi.renewed() {
+            return Ok(());
+        }
+        check_frame(frame)?;
+        same_frame("the region of interest", frame.frame, anatomy.frame)?;
+        if !self.follow(frame, anatomy.frame)? {
+            return Ok(());
+        }
+        self.forbidden.follow(anatomy, &frame.grid)?;
+        let inflation_mm = self.settings.forbidden_inflation_mm + frame.errors.total().get();
+        self.forbidden.within(inflation_mm, &mut self.work.forbidden);
+
+        let id = Sequence(self.last.0 + 1);
+        let (work, estimator, whole) = (&mut self.work, &mut self.estimator, &mut self.whole);
+        let least = (self.settings.speck_ml / frame.grid.voxel_ml()).ceil() as usize;
+        let scene = self.scenes.write(|scene| {
+            scene.id = id;
+            scene.trace = frame.trace;
+            scene.captured = frame.captured;
+            scene.decided = now;
+            scene.grid = frame.grid;
+            scene.frame = frame.frame;
+            scene.errors = frame.errors;
+            scene.anatomy = anatomy.digest;
+            scene.model = estimator.digest();
+            work.open(frame);
+            let view = View { frame, cavity: &work.cavity, wall: &work.wall, brain: &work.brain };
+            estimator.estimate(&view, &mut scene.residual);
+            work.measure(scene, least);
+            work.describe(frame, scene);
+            whole.overlay(&work.core, scene);
+            scene.digest = scene.digest_of_bytes();
+        })?;
+        self.last = id;
+        *out = Some(scene);
+        Ok(())
+    }
+}
+
+fn check_frame(frame: &RoiFrame) -> Result<(), Fault> {
+    let (dims, spacing_mm, values) = (frame.grid.dims, frame.grid.spacing_mm, frame.channels.len());
+    let sound = dims == [ROI_EDGE; 3]
+        && spacing_mm.to_bits() == ROI_SPACING_MM.to_bits()
+        && values == bregma_core::flow::ROI_CHANNEL_COUNT * ROI_VOXELS;
+    if sound { Ok(()) } else { Err(Fault::Frame { dims, spacing_mm, values }) }
+}
+
+impl Work {
+    fn new() -> Self {
+        let bits = VoxelBits::new;
+        // Squared distances on 64³ end at 3 × 63².
+        let furthest = 3 * (ROI_EDGE as i32 - 1).pow(2);
+        Self {
+            brain: bits(),
+            cavity: bits(),
+            wall: bits(),
+            visible: bits(),
+            forbidden: bits(),
+            core: bits(),
+            bytes: vec![0; ROI_VOXELS],
+            squared: vec![0; ROI_VOXELS],
+            z: vec![0.0; ROI_VOXELS],
+            last_seen: vec![f32::NEG_INFINITY; ROI_VOXELS],
+            transform: DistanceTransform::new([ROI_EDGE; 3]),
+            flood: Flood::new(),
+            margins: (0..=furthest)
+                .map(|s| (surface_mm(s, ROI_SPACING_MM) * MARGIN_PER_MM).round().clamp(0.0, 32767.0) as i16)
+                .collect(),
+        }
+    }
+
+    /// Reads what is open, its wall, and what of the wall is seen now.
+    fn open(&mut self, frame: &RoiFrame) {
+        self.cavity.fill_where(frame.channel(CAVITY), |v| v > 0.5);
+        self.wall.become_wall(&self.cavity, &self.brain);
+        self.visible.clear();
+        let age = frame.channel(SEEN_AGE);
+        for index in self.wall.iter().filter(|i| age[*i] <= 0.0) {
+            self.visible.put(index);
+        }
+    }
+
+    /// Core, margin and interval from the probability.
+    fn measure(&mut self, scene: &mut Scene, least: usize) {
+        self.core.fill_where(&scene.residual, |v| v >= CORE_MIN);
+        self.core.remove(&self.cavity);
+        self.flood.drop_specks(&mut self.core, least);
+        self.core.expand(&mut self.bytes);
+        self.transform.signed(&self.bytes, &mut self.squared);
+        for (margin, squared) in scene.margin.iter_mut().zip(&self.squared) {
+            let distance = match squared.unsigned_abs() as i32 {
+                NOWHERE => i16::MAX,
+                squared => self.margins[squared as usize],
+            };
+            *margin = if *squared < 0 { -distance } else { distance };
+        }
+        let error_mm = 1.96 * scene.errors.total().get();
+        let widths: [u8; 256] = std::array::from_fn(|r| {
+            let p = r as f64 / 255.0;
+            let voxel_mm = 0.5 * ROI_SPACING_MM * (1.0 + 4.0 * p * (1.0 - p));
+            ((error_mm + voxel_mm) * INTERVAL_PER_MM).ceil().min(255.0) as u8
+        });
+        for (interval, residual) in scene.interval.iter_mut().zip(&scene.residual) {
+            *interval = widths[usize::from(*residual)];
+        }
+    }
+
+    /// State bits and ages.
+    fn describe(&mut self, frame: &RoiFrame, scene: &mut Scene) {
+        let layers = [
+            (&self.cavity, voxel::CAVITY),
+            (&self.forbidden, voxel::FORBIDDEN),
+            (&self.wall, voxel::WALL),
+            (&self.visible, voxel::VISIBLE),
+            (&self.brain, voxel::BRAIN),
+        ];
+        for (row, state) in scene.state.chunks_exact_mut(ROI_EDGE).enumerate() {
+            let words = layers.map(|(bits, flag)| (bits.rows()[row], flag));
+            for (i, state) in state.iter_mut().enumerate() {
+                *state = words.iter().fold(0, |all, (word, flag)| all | ((word >> i & 1) as u8 * flag));
+            }
+        }
+        let now = frame.captured.secs_f64() as f32;
+        let ages = frame.channel(SEEN_AGE).iter().zip(&mut self.last_seen).zip(&mut scene.seen_age_s);
+        for ((age, last), out) in ages {
+            // An age at full scale says nothing: the frame may have forgotten what is remembered here.
+            let seen = now - age * crate::align::SEEN_AGE_SCALE_S;
+            *last = if *age < 1.0 { seen } else { *last };
+            *out = (now - *last).clamp(0.0, 255.0) as u8;
+        }
+        for index in self.cavity.iter() {
+            self.last_seen[index] = f32::NEG_INFINITY;
+            scene.seen_age_s[index] = 255;
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What stays behind, by reason.
+
+use crate::memory::is_residual;
+use crate::planner::View;
+use crate::reach::Reach;
+
+/// Residual core that no motion is left for, mL, by the first reason that holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Left {
+    declined_ml: f64,
+    forbidden_ml: f64,
+    blocked_ml: f64,
+    dear_ml: f64,
+    outside_ml: f64,
+}
+
+impl Left {
+    pub fn count(view: &View<'_>, reach: &Reach<'_>, layer_mm: f64) -> Self {
+        let (scene, mut left) = (view.scene, Self::default());
+        let voxel_ml = scene.grid.voxel_ml();
+        let barred = view.memory.barred(&scene.grid);
+        for i in (0..scene.grid.len()).filter(|i| is_residual(scene, *i)) {
+            let at = scene.grid.centre(scene.grid.voxel(i));
+            let why = if barred[i] {
+                &mut left.declined_ml
+            } else if !reach.cut_clear(i) {
+                &mut left.forbidden_ml
+            } else if !reach.shaft_clear(&at, layer_mm) {
+                &mut left.blocked_ml
+            } else {
+                &mut left.dear_ml
+            };
+            *why += voxel_ml;
+        }
+        let coarse_ml = scene.coarse_grid.voxel_ml() / 255.0;
+        for (i, share) in scene.coarse_residual.iter().enumerate().filter(|(_, share)| **share >= 128) {
+            let at = scene.coarse_grid.centre(scene.coarse_grid.voxel(i));
+            if scene.grid.containing(&at).is_none() {
+                left.outside_ml += f64::from(*share) * coarse_ml;
+            }
+        }
+        left
+    }
+
+    pub fn total_ml(&self) -> f64 {
+        self.declined_ml + self.forbidden_ml + self.blocked_ml + self.dear_ml + self.outside_ml
+    }
+
+    pub fn sentence(&self) -> String {
+        let parts = [
+            (self.forbidden_ml, "next to forbidden regions"),
+            (self.blocked_ml, "where the straight shaft cannot come"),
+            (self.declined_ml, "where motions were rejected or the tissue did not yield"),
+            (self.dear_ml, "where removal would cost more healthy tissue than it gains"),
+            (self.outside_ml, "outside the fine region"),
+        ];
+        let named: Vec<String> =
+            parts.iter().filter(|(ml, _)| *ml >= 0.005).map(|(ml, why)| format!("{ml:.2} mL {why}")).collect();
+        format!("{:.2} mL of residual core is left: {}. Shall it stay?", self.total_ml(), named.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_says_how_much_and_why() {
+        let left = Left { forbidden_ml: 0.3, blocked_ml: 0.12, ..Left::default() };
+        assert_eq!(
+            left.sentence(),
+            "0.42 mL of residual core is left: 0.30 mL next to forbidden regions, \
+             0.12 mL where the straight shaft cannot come. Shall it stay?"
+        );
+    }
+}

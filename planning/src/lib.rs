@@ -1,0 +1,25 @@
+//! Plans the next cut.
+//!
+//! [`PlanStage`] decides *when* a plan is due and remembers what became of the ones before; a [`Planner`]
+//! decides *what* to propose. [`Greedy`] is the first planner: it removes the most residual core for the
+//! least healthy tissue, one stroke at a time, and ends by itself.
+//!
+//! **Units and frames:** millimetres, patient LPS, mm/s. **Invariant:** nothing here moves an arm; every
+//! proposal is tried by the validator first. **Not protected against:** a scene that is wrong; the planner
+//! believes its bytes.
+
+mod field;
+mod greedy;
+mod memory;
+mod planner;
+mod reach;
+mod settings;
+mod stage;
+#[cfg(test)]
+mod world;
+
+pub use greedy::Greedy;
+pub use memory::{Ending, Memory};
+pub use planner::{Planner, View};
+pub use settings::{GreedySettings, OutOfRange, PlanSettings};
+pub use stage::{PlanFault, PlanIn, PlanStage, VERDICTS_MAX, WITHDRAWN_MAX, Waiting};

@@ -1,0 +1,212 @@
+//! Where a straight instrument through one pivot can stand.
+//!
+//! The shaft is a cylinder whose axis passes through the corridor's entry; so a tip's position alone fixes
+//! its direction. Roll: the rotation from the corridor's axis to the tip's direction is the least one, and
+//! the orientation on the axis is fitted to the present tip; so orientation varies smoothly, and a closed
+//! loop comes back to the roll that it started with. Square roots only, no transcendental function.
+//!
+//! **Not protected against:** an entry that moves with the brain; the validator checks the real rim.
+
+use crate::field::{At, Field};
+use crate::planner::View;
+use crate::settings::GreedySettings;
+use bregma_core::flow::{Anatomy, Corridor, Craniotomy};
+use bregma_core::frame::{Patient, Pose, Tip};
+use nalgebra::{Isometry3, Point3, Quaternion, Translation3, UnitQuaternion, Vector3};
+
+/// Tips closer to the pivot than this are led along the corridor's axis only, mm: nearer, a small step
+/// would be a large turn.
+pub(crate) const NEAR_MM: f64 = 8.0;
+/// Above the craniotomy's plane by this much, the tip is outside the head, mm.
+pub(crate) const FREE_MM: f64 = 5.0;
+/// How far the part of the tip ahead of the open may be off by the voxels' edges, mm.
+pub(crate) const OPEN_FROM_MM: f64 = 0.6;
+/// Distance between samples along the shaft, mm: less than a voxel.
+const SAMPLE_MM: f64 = 1.0;
+/// How far above the pivot the shaft is checked, mm: to the end of any fine region.
+const ABOVE_MM: f64 = 60.0;
+
+/// The pivot and what surrounds it.
+#[derive(Debug)]
+pub(crate) struct Reach<'a> {
+    pub field: &'a Field,
+    pub pivot: Point3<f64>,
+    pub axis: Vector3<f64>,
+    corridor: Corridor,
+    craniotomy: Craniotomy,
+    rim_mm: f64,
+    shaft_least: u8,
+    cut_least: u8,
+    cut_least_between: u8,
+    reference: UnitQuaternion<f64>,
+    tip: Pose<Patient, Tip>,
+}
+
+/// The corridor's axis from the entry into the head; `None` when the entry is the target.
+pub(crate) fn corridor_axis(anatomy: &Anatomy) -> Option<Vector3<f64>> {
+    (anatomy.corridor.target - anatomy.corridor.entry).try_normalize(1e-6)
+}
+
+/// Farthest forbidden voxel that matters, mm.
+pub(crate) fn forbidden_reach_mm(shaft_mm: f64, settings: &GreedySettings, spacing_mm: f64) -> f64 {
+    settings.cut_radius_mm.max(shaft_mm) + settings.standoff_mm + spacing_mm
+}
+
+impl<'a> Reach<'a> {
+    pub fn new(field: &'a Field, view: &View<'_>, axis: Vector3<f64>, settings: &GreedySettings) -> Self {
+        let (half, half_diagonal) = (0.5 * field.grid.spacing_mm, field.half_diagonal_mm());
+        let (shaft, cut) = (view.shaft_radius_mm, settings.cut_radius_mm);
+        // At a voxel's centre: radius, standoff and the forbidden voxel's own half edge. Elsewhere the
+        // centre of the holding voxel may be half a diagonal farther away, and a sample 0.05 mm.
+        let cut_least = field.least(cut + settings.standoff_mm + half);
+        let orientation = view.tip.isometry().rotation;
+        Self {
+            field,
+            pivot: view.anatomy.corridor.entry,
+            axis,
+            corridor: view.anatomy.corridor,
+            craniotomy: view.anatomy.craniotomy,
+            rim_mm: view.anatomy.craniotomy.radius_mm - shaft - settings.rim_clearance_mm,
+            shaft_least: field.least((shaft + settings.standoff_mm + half).max(shaft + half_diagonal)),
+            cut_least,
+            cut_least_between: field.least(cut + half_diagonal + 0.05).max(cut_least),
+            reference: least_turn(&view.tip.z_axis(), &axis) * orientation,
+            tip: view.tip,
+        }
+    }
+
+    /// The pose of a tip that points along `toward`.
+    pub fn pose(&self, at: &Point3<f64>, toward: &Vector3<f64>) -> Option<Pose<Patient, Tip>> {
+        let rotation = least_turn(&self.axis, toward) * self.reference;
+        Pose::between(self.tip.to, self.tip.from, Isometry3::from_parts(Translation3::from(at.coords), rotation)).ok()
+    }
+
+    /// Direction and distance of a tip from the pivot.
+    pub fn polar(&self, at: &Point3<f64>) -> (Vector3<f64>, f64) {
+        let off = at - self.pivot;
+        let radius = off.norm();
+        if radius > 1e-9 { (off / radius, radius) } else { (self.axis, 0.0) }
+    }
+
+    /// Height above the craniotomy's plane, mm.
+    pub fn height(&self, at: &Point3<f64>) -> f64 {
+        (at - self.craniotomy.centre).dot(&self.craniotomy.outward)
+    }
+
+    /// Out of the head.
+    pub fn outward(&self) -> Vector3<f64> {
+        self.craniotomy.outward
+    }
+
+    /// Whether the shaft along a direction keeps clear of the craniotomy's rim.
+    fn rim_clear(&self, toward: &Vector3<f64>) -> bool {
+        let rise = -toward.dot(&self.craniotomy.outward);
+        if rise < 0.2 {
+            return false;
+        }
+        let up = (self.craniotomy.centre - self.pivot).dot(&self.craniotomy.outward) / rise;
+        nalgebra::distance(&(self.pivot - toward * up), &self.craniotomy.centre) <= self.rim_mm
+    }
+
+    pub fn open(&self, at: &Point3<f64>) -> bool {
+        match self.field.at(at) {
+            At::Voxel(i) => self.field.open[i],
+            At::Outside => (at - self.pivot).dot(&self.axis) < 0.0 || self.corridor.holds(at, 0.0),
+        }
+    }
+
+    /// Whether the shaft of a tip may stand there: off forbidden regions along its whole length, in the
+    /// open from `bare_mm` above the tip on, and clear of the rim.
+    pub fn shaft_clear(&self, tip: &Point3<f64>, bare_mm: f64) -> bool {
+        let (toward, radius) = self.polar(tip);
+        if radius < NEAR_MM - 1e-9 || toward.dot(&self.axis) < 0.5 || !self.rim_clear(&toward) {
+            return false;
+        }
+        let samples = ((radius + ABOVE_MM) / SAMPLE_MM) as usize;
+        for n in 0..=samples {
+            let t = n as f64 * SAMPLE_MM;
+            let at = tip - toward * t;
+            match self.field.at(&at) {
+                At::Voxel(i) => {
+                    if !self.field.clear(i, self.shaft_least) || (t > bare_mm && !self.field.open[i]) {
+                        return false;
+                    }
+                }
+                At::Outside if t > radius => break,
+                At::Outside => {
+                    if t > bare_mm && !self.corridor.holds(&at, 0.0) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether the cutting sphere around a voxel's centre keeps off forbidden regions.
+    pub fn cut_clear(&self, index: usize) -> bool {
+        self.field.clear(index, self.cut_least)
+    }
+
+    /// The same at any point; nothing is cut outside the fine region.
+    pub fn cut_clear_at(&self, at: &Point3<f64>) -> bool {
+        match self.field.at(at) {
+            At::Voxel(i) => self.field.clear(i, self.cut_least_between),
+            At::Outside => false,
+        }
+    }
+
+    /// Whether the energised tip may go straight from one point to another.
+    pub fn cut_line_clear(&self, from: &Point3<f64>, to: &Point3<f64>, bare_mm: f64) -> bool {
+        let pieces = (nalgebra::distance(from, to) / 0.5).ceil().max(1.0) as usize;
+        (0..=pieces).all(|n| {
+            let at = from + (to - from) * (n as f64 / pieces as f64);
+            self.cut_clear_at(&at) && (n % 2 == 1 || self.shaft_clear(&at, bare_mm))
+        })
+    }
+
+    /// The nearest point up the shaft from a tip that lies in the open, and 1 mm more.
+    pub fn above(&self, tip: &Point3<f64>, most_mm: f64) -> Option<Point3<f64>> {
+        let (toward, radius) = self.polar(tip);
+        let steps = (most_mm / 0.25) as usize;
+        let rise = (0..=steps).map(|n| n as f64 * 0.25).find(|t| self.open(&(tip - toward * *t)))? + 1.0;
+        (radius - rise >= NEAR_MM).then(|| tip - toward * rise)
+    }
+}
+
+/// The least rotation that takes one unit vector to another.
+fn least_turn(from: &Vector3<f64>, to: &Vector3<f64>) -> UnitQuaternion<f64> {
+    // Half-angle form: (1 + a·b, a × b) has the right direction, and only needs normalising.
+    let real = 1.0 + from.dot(to);
+    if real < 1e-9 {
+        // Opposite: half a turn about any axis across; the smallest component gives a safe one.
+        let other = if from.x.abs() < 0.6 { Vector3::x() } else { Vector3::y() };
+        return UnitQuaternion::from_quaternion(Quaternion::from_parts(0.0, from.cross(&other)));
+    }
+    UnitQuaternion::from_quaternion(Quaternion::from_parts(real, from.cross(to)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_least_turn_arrives_and_is_undone(a in prop::array::uniform3(-1.0..1.0f64), b in prop::array::uniform3(-1.0..1.0f64)) {
+            let (Some(a), Some(b)) = (Vector3::from(a).try_normalize(0.1), Vector3::from(b).try_normalize(0.1)) else {
+                return Ok(());
+            };
+            prop_assert!((least_turn(&a, &b) * a - b).norm() < 1e-6);
+            let back = least_turn(&b, &a) * least_turn(&a, &b);
+            prop_assert!(a.dot(&b) < -0.999 || back.angle() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn opposite_directions_are_half_a_turn() {
+        for axis in [Vector3::x(), Vector3::y(), Vector3::z()] {
+            assert!((least_turn(&axis, &-axis) * axis + axis).norm() < 1e-12);
+        }
+    }
+}

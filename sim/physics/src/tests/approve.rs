@@ -1,0 +1,131 @@
+//! What is approved, and that it is always the same.
+
+use super::phantom::{NOW, Phantom, down, long, to};
+use super::{failed, step};
+use crate::{LimitValues, Limits, Validate, ValidateOut};
+use bregma_core::arm::ArmModelId;
+use bregma_core::flow::{Check, Energy};
+use bregma_core::stage::Stage;
+use bregma_core::time::Duration;
+use proptest::prelude::*;
+
+fn approval(phantom: &Phantom) -> ValidateOut {
+    let out = step(phantom, LimitValues::USUAL, &phantom.input(vec![phantom.good()]));
+    let said: Vec<String> = out.verdicts.iter().flat_map(|v| v.checks.iter().map(crate::words)).collect();
+    assert!(out.approved.is_some(), "{said:#?}");
+    out
+}
+
+#[test]
+fn a_good_motion_is_approved_with_every_check_and_its_hash() {
+    let phantom = Phantom::new();
+    let out = approval(&phantom);
+    let record = out.approved.as_ref().expect("approved").record();
+    let mut ran: Vec<Check> = out.verdicts[0].checks.iter().map(|c| c.check).collect();
+    ran.sort();
+    let mut all = Check::ALL.to_vec();
+    all.sort();
+    assert_eq!(ran, all);
+    assert_eq!(record.hash, record.hash_with(&phantom.scene.digest, &Limits::usual().digest(), &record.model));
+    assert_eq!((record.sequence.0, record.plan.0, record.scene.0, record.trace.0), (1, 3, 1, 7));
+    assert_eq!(record.expires, NOW + Duration::from_secs(1));
+    assert_eq!(record.path.knots[0], phantom.joints);
+    assert_eq!(record.retract.knots[0], phantom.joints);
+    assert!(record.retract.energy.iter().all(|e| *e == 0));
+    assert!(record.path.energy.iter().any(|e| *e == Energy::CUT.bits()));
+    assert_eq!(record.path.knots.len(), record.path.energy.len());
+}
+
+#[test]
+fn the_retract_path_ends_outside() {
+    let phantom = Phantom::new().at(down(2.0, 0.0, 55.0));
+    let motion = phantom.motion([to(2.0, 0.0, 58.0, 5.0, Energy::OFF)]);
+    let out = step(&phantom, LimitValues::USUAL, &phantom.input(vec![motion]));
+    let approved = out.approved.expect("approved");
+    let retract = &approved.record().retract;
+    let validate = Validate::new(phantom.arm.clone(), phantom.mount, Limits::usual()).expect("a mount");
+    let end = validate.tip(retract.knots.last().expect("knots")).position().coordinates();
+    assert!((end.z - 110.0).abs() < 1e-3 && (end.x - 2.0).abs() < 1e-3, "{end}");
+}
+
+#[test]
+fn the_other_arm_passes_too() {
+    let phantom = Phantom::with(ArmModelId::Ur5e, long(), down(0.0, 0.0, 100.0));
+    assert_eq!(approval(&phantom).approved.expect("approved").record().arm, ArmModelId::Ur5e);
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let phantom = Phantom::new();
+    let (a, b) = (approval(&phantom), approval(&phantom));
+    let (a, b) = (a.approved.expect("approved"), b.approved.expect("approved"));
+    assert_eq!(a.record(), b.record());
+    assert_ne!(a.record().hash, bregma_core::digest::Digest::default());
+}
+
+#[test]
+fn what_came_before_does_not_matter_but_for_the_number() {
+    let phantom = Phantom::new();
+    let mut validate = Validate::new(phantom.arm.clone(), phantom.mount, Limits::usual()).expect("a mount");
+    let mut out = ValidateOut::default();
+    let bad = phantom.motion([to(40.0, 0.0, 95.0, 30.0, Energy::OFF), to(40.0, 0.0, 60.0, 5.0, Energy::OFF)]);
+    validate.step(NOW, &phantom.input(vec![bad, phantom.good()]), &mut out).expect("whole");
+    assert_eq!(out.verdicts.len(), 2, "the second candidate is tried when the first fails");
+    assert_eq!(out.verdicts.iter().map(|v| v.approved).collect::<Vec<_>>(), [false, true]);
+    let first = out.approved.take().expect("approved");
+    validate.step(NOW, &phantom.input(vec![phantom.good()]), &mut out).expect("whole");
+    let second = out.approved.take().expect("approved");
+    assert_eq!((first.record().sequence.0, second.record().sequence.0), (1, 2));
+    let fresh = approval(&phantom).approved.expect("approved");
+    assert_eq!(second.record().path, fresh.record().path);
+    assert_eq!(second.record().worst, fresh.record().worst);
+}
+
+#[test]
+fn a_shaft_may_follow_its_tip_into_what_the_tip_removed() {
+    // 9 mm into tissue: the shaft stands in the tunnel that the tip cut.
+    let phantom = Phantom::new().at(down(0.0, 0.0, 50.0));
+    let cut = phantom.motion([to(0.0, 0.0, 39.0, 4.0, Energy::CUT), to(0.0, 0.0, 50.0, 9.0, Energy::OFF)]);
+    assert!(step(&phantom, LimitValues::USUAL, &phantom.input(vec![cut])).approved.is_some());
+    // The same way with the energy off is a press.
+    let press = phantom.motion([to(0.0, 0.0, 39.0, 4.0, Energy::OFF)]);
+    let out = step(&phantom, LimitValues::USUAL, &phantom.input(vec![press]));
+    assert_eq!(failed(&out).check, Check::Indentation);
+    // And so is a sweep to the side with the shaft in it.
+    let drag = phantom.motion([to(0.0, 0.0, 39.0, 4.0, Energy::CUT), to(6.0, 0.0, 39.0, 4.0, Energy::CUT)]);
+    let out = step(&phantom, LimitValues::USUAL, &phantom.input(vec![drag]));
+    assert_eq!(failed(&out).check, Check::Indentation);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Recomputed from the joints alone, point by point against voxel by voxel.
+    #[test]
+    fn no_knot_of_an_approved_path_is_nearer_than_the_limit(x in -9.0..9.0f64, y in -9.0..9.0f64, z in 46.0..70.0f64, cut in prop::bool::ANY) {
+        let phantom = Phantom::new().at(down(0.0, 0.0, 60.0));
+        let energy = if cut { Energy::CUT } else { Energy::OFF };
+        let motion = phantom.motion([to(x, y, z, 4.5, energy)]);
+        let out = step(&phantom, LimitValues::USUAL, &phantom.input(vec![motion]));
+        let Some(approved) = out.approved else { return Ok(()) };
+        let grid = phantom.scene.grid;
+        let forbidden: Vec<_> = (0..grid.len())
+            .filter(|i| phantom.scene.state[*i] & bregma_core::flow::voxel::FORBIDDEN != 0)
+            .map(|i| grid.centre(grid.voxel(i)))
+            .collect();
+        let error = phantom.scene.errors.total().get();
+        let record = approved.record();
+        for joints in record.path.knots.iter().chain(&record.retract.knots).step_by(25) {
+            let tip = phantom.mount.patient_from_arm_base * phantom.arm.forward(joints) * phantom.mount.flange_from_tip;
+            for n in 0..120 {
+                let p = tip.position().coordinates() - tip.z_axis() * (f64::from(n) * 0.5);
+                for c in &forbidden {
+                    let gap = (p - c).map(|d| (d.abs() - 0.625).max(0.0)).norm();
+                    prop_assert!(gap - 1.25 >= 1.0, "{gap}");
+                }
+                for vessel in &phantom.anatomy.vessels {
+                    prop_assert!(vessel.distance_mm(&p) - 1.25 - error >= 1.0);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The digital patient: anatomy, tumour, microscope, scanner, tracker, instrument, arm.
+//!
+//! One seed makes one [`Patient`]; a [`SharedWorld`] sets the theatre's devices around it and moves only
+//! when it is told the time. Devices implement the traits of [`bregma_core::devices`]; what they give is
+//! all that the runtime may know, beside [`Patient::anatomy`].
+//!
+//! **Units and frames:** millimetres, patient LPS. **Invariant:** no ground truth passes through a device
+//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** brain
+//! shift, mass effect, bleeding that hides the wall, forces.
+
+mod approach;
+mod distance;
+mod eloquent;
+mod head;
+mod patient;
+mod random;
+mod scanner;
+mod template;
+mod truth;
+mod tumour;
+mod vessels;
+mod world;
+
+pub use patient::{GrowError, Patient, PatientSettings};
+pub use scanner::WriteScanError;
+pub use template::TemplateError;
+pub use truth::{Label, TRUTH_EDGE};
+pub use vessels::FORBIDDEN_DIAMETER_MM;
+pub use world::{
+    ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, MarginErrors, MicroscopeHandle, Outcome,
+    PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError, WorldSettings,
+};

@@ -1,0 +1,144 @@
+//! Ground truth around the tumour, on a 1 mm grid. **Never reachable through a device.**
+//!
+//! **Frame:** patient LPS, mm. Voxels coincide with the head's.
+
+use crate::distance;
+use crate::eloquent;
+use crate::head::{Head, tissue};
+use crate::tumour::{CORE_DENSITY, VISIBLE_DENSITY};
+use bregma_core::flow::Capsule;
+use bregma_core::grid::Grid;
+use nalgebra::Point3;
+
+/// Edge of the truth grid in voxels: the fine region's 80 mm and room for the way in.
+pub const TRUTH_EDGE: usize = 112;
+/// Distances to vessels are kept up to there.
+pub(crate) const VESSEL_REACH_MM: f32 = 6.0;
+
+/// What a voxel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Label {
+    /// Outside the brain and the bone: subdural space, scalp, air.
+    Outside,
+    /// Bone with dura.
+    Skull,
+    /// Cerebrospinal fluid, ventricles included.
+    Csf,
+    /// Grey matter.
+    Grey,
+    /// White matter.
+    White,
+    /// Tissue that tumour cells have infiltrated enough to show on FLAIR.
+    Infiltrated,
+    /// The core's enhancing rim.
+    Enhancing,
+    /// The core's necrotic centre.
+    Necrosis,
+}
+
+impl Label {
+    /// Necrotic or enhancing.
+    #[must_use]
+    pub const fn core(self) -> bool {
+        matches!(self, Self::Enhancing | Self::Necrosis)
+    }
+
+    /// Whether it is tissue of the brain or the tumour.
+    #[must_use]
+    pub const fn tissue(self) -> bool {
+        matches!(self, Self::Grey | Self::White | Self::Infiltrated | Self::Enhancing | Self::Necrosis)
+    }
+}
+
+/// Ground truth before the first cut.
+pub(crate) struct Truth {
+    pub grid: Grid,
+    /// Cell density, 0 to 1.
+    pub density: Vec<f32>,
+    pub labels: Vec<Label>,
+    /// Eloquent region of brain tissue, 0 for none.
+    pub eloquent: Vec<u8>,
+    /// Distance from eloquent tissue, mm.
+    pub eloquent_mm: Vec<f32>,
+    /// Distance from the surface of the nearest vessel of at least 1 mm, mm, up to 6.
+    pub vessel_mm: Vec<f32>,
+    /// The same for thinner vessels.
+    pub thin_vessel_mm: Vec<f32>,
+}
+
+/// A truth grid around a head voxel, with the tissues there.
+pub(crate) fn crop(head: &Head, middle: [usize; 3]) -> (Grid, Vec<u8>) {
+    let half = TRUTH_EDGE / 2;
+    let origin = std::array::from_fn(|a| head.grid.origin[a] + middle[a] as f64 - half as f64);
+    let grid = Grid { dims: [TRUTH_EDGE; 3], spacing_mm: 1.0, origin };
+    let mut tissues = vec![tissue::OUTSIDE; grid.len()];
+    for (row, line) in tissues.chunks_exact_mut(TRUTH_EDGE).enumerate() {
+        let (j, k) = (row % TRUTH_EDGE + middle[1], row / TRUTH_EDGE + middle[2]);
+        let (Some(j), Some(k)) = (j.checked_sub(half), k.checked_sub(half)) else { continue };
+        if j >= head.grid.dims[1] || k >= head.grid.dims[2] {
+            continue;
+        }
+        for (i, to) in line.iter_mut().enumerate() {
+            if let Some(i) = (i + middle[0]).checked_sub(half).filter(|i| *i < head.grid.dims[0]) {
+                *to = head.tissue[head.grid.index([i, j, k])];
+            }
+        }
+    }
+    (grid, tissues)
+}
+
+/// The eloquent region of every voxel, 0 for none.
+pub(crate) fn eloquent_map(head: &Head, grid: &Grid, tissues: &[u8]) -> Vec<u8> {
+    let label = |(i, t): (usize, &u8)| match *t {
+        tissue::GREY | tissue::WHITE => eloquent::region(&head.warp.mni_ras(&grid.centre(grid.voxel(i)))),
+        _ => 0,
+    };
+    tissues.iter().enumerate().map(label).collect()
+}
+
+pub(crate) fn labels(head: &Head, grid: &Grid, tissues: &[u8], density: &[f32], necrotic: &[bool]) -> Vec<Label> {
+    let label = |i: usize| match tissues[i] {
+        tissue::OUTSIDE => {
+            let above = -head.depth_mm(&grid.centre(grid.voxel(i)));
+            if (crate::head::SKULL_INNER_MM..crate::head::SKULL_OUTER_MM).contains(&above) {
+                Label::Skull
+            } else {
+                Label::Outside
+            }
+        }
+        tissue::CSF | tissue::VENTRICLE => Label::Csf,
+        _ if necrotic[i] => Label::Necrosis,
+        _ if density[i] >= CORE_DENSITY => Label::Enhancing,
+        _ if density[i] >= VISIBLE_DENSITY => Label::Infiltrated,
+        tissue::GREY => Label::Grey,
+        _ => Label::White,
+    };
+    (0..grid.len()).map(label).collect()
+}
+
+/// Distance of every voxel from the nearest surface of those vessels, mm, up to [`VESSEL_REACH_MM`].
+pub(crate) fn vessel_distance<'a>(grid: &Grid, vessels: impl Iterator<Item = &'a Capsule>) -> Vec<f32> {
+    let mut field = vec![VESSEL_REACH_MM; grid.len()];
+    for vessel in vessels {
+        let middle: Point3<f64> = nalgebra::center(&vessel.start, &vessel.end);
+        let reach =
+            f64::from(VESSEL_REACH_MM) + vessel.radius_mm + 0.5 * nalgebra::distance(&vessel.start, &vessel.end);
+        let [xs, ys, zs] = grid.around(&middle, reach);
+        for k in zs {
+            for j in ys.clone() {
+                for i in xs.clone() {
+                    let at = &mut field[grid.index([i, j, k])];
+                    *at = at.min(vessel.distance_mm(&grid.centre([i, j, k])) as f32);
+                }
+            }
+        }
+    }
+    field
+}
+
+/// Distance from eloquent tissue, mm.
+pub(crate) fn eloquent_distance(grid: &Grid, eloquent: &[u8]) -> Vec<f32> {
+    let squared = distance::squared(grid.dims, |i| eloquent[i] > 0);
+    squared.into_iter().map(|d| if d > 0.0 { d.sqrt() - 0.5 } else { -0.5 }).collect()
+}

@@ -1,0 +1,336 @@
+//! The theatre around one patient: arm, instrument, tracker, microscope, scanner, pedal, and the score.
+//!
+//! **Time:** the world moves in steps of [`STEP`] and only when told the time, by [`SharedWorld::advance`]
+//! or by any device call; what happened does not depend on how the calls divide that time.
+//! **Frames:** patient LPS, mm. **Allocation:** logs grow; a step allocates nothing else.
+//! **Invariant:** the devices give measurements; truth is read only by the world's own methods.
+
+mod arm;
+mod camera;
+mod devices;
+mod instrument;
+mod outcome;
+mod render;
+#[cfg(test)]
+mod tests;
+mod tracker;
+
+pub use arm::{ArmEvent, ArmLogEntry};
+pub use camera::MicroscopeHandle;
+pub use devices::{ArmHandle, InstrumentHandle, PedalHandle, ScannerHandle, TrackerHandle};
+pub use outcome::{ErrorSummary, MarginErrors, Outcome};
+
+use crate::patient::Patient;
+use crate::random::{Draws, Purpose};
+use arm::SimulatedArm;
+use bregma_core::flow::{ArmMount, CameraCalibration, Energy, Light, Registration};
+use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Reference, Tip};
+use bregma_core::time::{Duration, Instant};
+use bregma_core::units::Millimetres;
+use instrument::Resection;
+use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion, Vector3};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracker::SimulatedTracker;
+
+/// Length of one internal step.
+pub const STEP: Duration = Duration::from_millis(4);
+
+/// How the theatre behaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorldSettings {
+    /// Error of the arm's calibrated mount at the target, mm (root mean square).
+    pub arm_error_mm: f64,
+    /// The same, degrees.
+    pub arm_error_deg: f64,
+    /// Without a command for that long the arm holds and the energy goes off.
+    pub arm_watchdog: Duration,
+    /// Noise of the tracked tip along each axis, mm.
+    pub tracker_noise_mm: f64,
+    /// Noise of its direction about each axis, degrees.
+    pub tracker_noise_deg: f64,
+    /// From a measurement to its arrival.
+    pub tracker_lag: Duration,
+    /// How often line of sight is lost.
+    pub dropouts_per_minute: f64,
+    /// Shortest and longest loss, s.
+    pub dropout_s: [f64; 2],
+    /// Target registration error, mm (root mean square).
+    pub registration_tre_mm: f64,
+    /// Error of the microscope's calibration at the target, mm (root mean square).
+    pub camera_error_mm: f64,
+    /// Width and height of its picture, pixels.
+    pub picture_px: [usize; 2],
+    /// Its lamp.
+    pub light: Light,
+    /// Tissue that the instrument removes, mm³/s.
+    pub rate_mm3_s: f64,
+    /// Factor on that rate, to shorten a case; printed in reports.
+    pub removal_rate_scale: f64,
+    /// Both channels of the pedal at the start.
+    pub pedal: [bool; 2],
+}
+
+impl Default for WorldSettings {
+    fn default() -> Self {
+        Self {
+            arm_error_mm: 0.4,
+            arm_error_deg: 0.1,
+            arm_watchdog: Duration::from_millis(30),
+            tracker_noise_mm: 0.3,
+            tracker_noise_deg: 0.1,
+            tracker_lag: Duration::from_millis(20),
+            dropouts_per_minute: 0.5,
+            dropout_s: [0.2, 1.0],
+            registration_tre_mm: 0.7,
+            camera_error_mm: 0.5,
+            picture_px: [640, 360],
+            light: Light::Violet,
+            rate_mm3_s: 20.0,
+            removal_rate_scale: 4.0,
+            pedal: [true, true],
+        }
+    }
+}
+
+/// A setting of the world is outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("world setting {name} is {value}; {right} is needed")]
+pub struct WorldSettingError {
+    /// Which.
+    pub name: &'static str,
+    /// As given.
+    pub value: String,
+    /// What would be right.
+    pub right: &'static str,
+}
+
+/// The theatre's state; held through a [`SharedWorld`].
+pub struct World {
+    pub(crate) patient: Arc<Patient>,
+    pub(crate) settings: WorldSettings,
+    now: Instant,
+    arm: SimulatedArm,
+    /// What the console was told.
+    console: Energy,
+    pedal: [bool; 2],
+    tracker: SimulatedTracker,
+    resection: Resection,
+    registration: Registration,
+    calibrated_camera: CameraCalibration,
+    true_camera: CameraCalibration,
+}
+
+impl World {
+    /// Sets the theatre up around a patient; its devices' errors come from the patient's seed.
+    ///
+    /// # Errors
+    /// [`WorldSettingError`] with the first setting that is outside its range.
+    #[expect(clippy::new_ret_no_self, reason = "a world is only ever held through its shared handle")]
+    pub fn new(patient: impl Into<Arc<Patient>>, settings: WorldSettings) -> Result<SharedWorld, WorldSettingError> {
+        check(&settings)?;
+        let patient: Arc<Patient> = patient.into();
+        let arm = SimulatedArm::at_rest(&patient, &settings);
+        let (calibrated_camera, true_camera) = camera::stand(&patient, &arm, &settings);
+        let (true_registration, registration) = register(&patient, &settings);
+        let world = Self {
+            tracker: SimulatedTracker::new(patient.seed(), true_registration),
+            resection: Resection::new(&patient),
+            now: Instant::START,
+            console: Energy::OFF,
+            pedal: settings.pedal,
+            arm,
+            registration,
+            calibrated_camera,
+            true_camera,
+            patient,
+            settings,
+        };
+        Ok(SharedWorld(Arc::new(Mutex::new(world))))
+    }
+
+    fn advance(&mut self, to: Instant) {
+        while self.now + STEP <= to {
+            self.now = self.now + STEP;
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        let tip_before = self.arm.true_tip;
+        let console = self.console;
+        let energy = self.arm.step(self.now, console);
+        let tip = self.arm.true_tip;
+        if energy.ultrasound {
+            let rate = self.settings.rate_mm3_s * self.settings.removal_rate_scale;
+            self.resection.remove(&self.patient, &tip, rate * STEP.secs_f64());
+        }
+        if energy.ultrasound || tip != tip_before {
+            self.resection.touch(&self.patient, &tip, energy.ultrasound);
+        }
+        if self.inside() {
+            self.resection.tool_time = self.resection.tool_time + STEP;
+        }
+        self.tracker.step(self.now, &tip, &self.settings);
+    }
+
+    /// Whether the tip is past the craniotomy's outer plane.
+    fn inside(&self) -> bool {
+        let tip = self.arm.true_tip.position().coordinates();
+        let craniotomy = &self.patient.craniotomy;
+        (tip - craniotomy.centre).dot(&craniotomy.outward) < 0.0
+    }
+}
+
+/// A handle on the world; clones share it.
+#[derive(Clone)]
+pub struct SharedWorld(Arc<Mutex<World>>);
+
+impl SharedWorld {
+    /// The world, even after a panic elsewhere: its state is plain numbers.
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the world on to the last whole step before `to`; never back.
+    pub fn advance(&self, to: Instant) {
+        self.lock().advance(to);
+    }
+
+    /// Locks the world after moving it on.
+    fn at(&self, now: Instant) -> MutexGuard<'_, World> {
+        let mut world = self.lock();
+        world.advance(now);
+        world
+    }
+
+    /// The microscope. Making it renders the first picture, about a quarter of a second.
+    #[must_use]
+    pub fn camera(&self) -> MicroscopeHandle {
+        MicroscopeHandle::new(self.clone())
+    }
+    /// The tracking camera.
+    #[must_use]
+    pub fn tracker(&self) -> TrackerHandle {
+        TrackerHandle(self.clone())
+    }
+    /// The arm.
+    #[must_use]
+    pub fn arm(&self) -> ArmHandle {
+        ArmHandle(self.clone())
+    }
+    /// The aspirator's console.
+    #[must_use]
+    pub fn instrument(&self) -> InstrumentHandle {
+        InstrumentHandle(self.clone())
+    }
+    /// The pedal.
+    #[must_use]
+    pub fn pedal(&self) -> PedalHandle {
+        PedalHandle(self.clone())
+    }
+    /// The intraoperative scanner.
+    #[must_use]
+    pub fn scanner(&self) -> ScannerHandle {
+        ScannerHandle(self.clone())
+    }
+
+    /// Presses or releases the pedal's two channels.
+    pub fn set_pedal(&self, channels: [bool; 2]) {
+        self.lock().pedal = channels;
+    }
+
+    /// The microscope's calibration, slightly wrong.
+    #[must_use]
+    pub fn camera_calibration(&self) -> CameraCalibration {
+        self.lock().calibrated_camera
+    }
+    /// The arm's calibrated mount, slightly wrong.
+    #[must_use]
+    pub fn arm_mount(&self) -> ArmMount {
+        self.lock().arm.mount
+    }
+    /// The patient's registration, slightly wrong; valid for the whole session.
+    #[must_use]
+    pub fn registration(&self) -> Registration {
+        self.lock().registration
+    }
+    /// What the arm executed, by its own log. Independent of what the runtime records.
+    #[must_use]
+    pub fn arm_log(&self) -> Vec<ArmLogEntry> {
+        self.lock().arm.log.clone()
+    }
+    /// How far the world has moved.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.lock().now
+    }
+    /// The factor on removal rates, for reports.
+    #[must_use]
+    pub fn removal_rate_scale(&self) -> f64 {
+        self.lock().settings.removal_rate_scale
+    }
+}
+
+/// The reference array's true place and the registration that was made of it.
+fn register(patient: &Patient, settings: &WorldSettings) -> (Pose<PatientFrame, Reference>, Registration) {
+    let mut draws = Draws::new(patient.seed(), Purpose::Mount);
+    let target = patient.corridor.target;
+    let at = target + draws.direction() * 160.0;
+    let place = Isometry3::from_parts(Translation3::from(at.coords), draws.turn(0.8));
+    // Root mean square over three axes; a turn of 0.15° about the target adds 0.1 mm at its edge.
+    let off = draws.normals(settings.registration_tre_mm / 3.0_f64.sqrt());
+    let turn = draws.turn(if settings.registration_tre_mm > 0.0 { 0.15_f64.to_radians() } else { 0.0 });
+    let error = about(target, off, turn);
+    let pose = |iso| finite(patient.frame(), iso);
+    let fre = Millimetres::constant(0.6 + 0.2 * draws.uniform(0.0, 1.0));
+    let registration = Registration {
+        patient_from_reference: pose(error * place),
+        fre,
+        predicted_tre: Millimetres::constant(settings.registration_tre_mm),
+        registered: Instant::START,
+        expires: Instant::START + Duration::from_secs(8 * 3600),
+    };
+    (pose(place), registration)
+}
+
+/// A pose of something of which there is one, made of finite numbers.
+///
+/// # Panics
+/// When they are not: settings are checked and commands refused before they come here, so that is a
+/// programmer's error.
+fn finite<To: Frame, From: Frame>(to: FrameId, iso: Isometry3<f64>) -> Pose<To, From> {
+    match Pose::between(to, FrameId::SOLE, iso) {
+        Ok(pose) => pose,
+        Err(why) => panic!("finite settings and joints give a finite pose: {why}"),
+    }
+}
+
+/// A small displacement and turn about a point.
+fn about(at: Point3<f64>, off: Vector3<f64>, turn: UnitQuaternion<f64>) -> Isometry3<f64> {
+    Isometry3::from_parts(Translation3::from(at.coords + off - turn * at.coords), turn)
+}
+
+fn check(s: &WorldSettings) -> Result<(), WorldSettingError> {
+    let range = |name, value: f64, low: f64, high: f64, right| {
+        let inside = (low..=high).contains(&value);
+        if inside { Ok(()) } else { Err(WorldSettingError { name, value: value.to_string(), right }) }
+    };
+    range("arm_error_mm", s.arm_error_mm, 0.0, 5.0, "0 to 5 mm")?;
+    range("arm_error_deg", s.arm_error_deg, 0.0, 2.0, "0 to 2 degrees")?;
+    range("arm_watchdog", s.arm_watchdog.millis_f64(), 4.0, 1000.0, "4 to 1000 ms, never 0")?;
+    range("tracker_noise_mm", s.tracker_noise_mm, 0.0, 5.0, "0 to 5 mm")?;
+    range("tracker_noise_deg", s.tracker_noise_deg, 0.0, 5.0, "0 to 5 degrees")?;
+    range("tracker_lag", s.tracker_lag.millis_f64(), 0.0, 500.0, "0 to 500 ms")?;
+    range("dropouts_per_minute", s.dropouts_per_minute, 0.0, 60.0, "0 to 60")?;
+    range("dropout_s", s.dropout_s[0], 0.0, s.dropout_s[1], "shortest <= longest")?;
+    range("dropout_s", s.dropout_s[1], 0.0, 60.0, "at most 60 s")?;
+    range("registration_tre_mm", s.registration_tre_mm, 0.0, 10.0, "0 to 10 mm")?;
+    range("camera_error_mm", s.camera_error_mm, 0.0, 10.0, "0 to 10 mm")?;
+    range("picture_px", s.picture_px[0] as f64, 16.0, 1920.0, "16 to 1920 pixels across")?;
+    range("picture_px", s.picture_px[1] as f64, 16.0, 1080.0, "16 to 1080 pixels down")?;
+    range("rate_mm3_s", s.rate_mm3_s, 0.1, 100.0, "0.1 to 100 mm³/s")?;
+    range("removal_rate_scale", s.removal_rate_scale, 0.1, 100.0, "0.1 to 100")
+}
+
+/// The tip's true pose, named once.
+pub(crate) type TipInPatient = Pose<PatientFrame, Tip>;

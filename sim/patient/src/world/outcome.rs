@@ -1,0 +1,322 @@
+//! The score of a case, by ground truth. **Never shown to the runtime.**
+//!
+//! Definitions are those of the report's fields. **Units:** mL, cm², mm, s. **Allocation:** a few MB a
+//! call. The oracle's term of *success* and the independent check of the arm's log are the caller's.
+
+use super::instrument::{OPEN, REMOVED, SOLID};
+use super::{SharedWorld, World};
+use crate::distance;
+use crate::truth::{Label, TRUTH_EDGE};
+use bregma_core::flow::{Scene, voxel};
+use bregma_core::grid::Grid;
+use nalgebra::Point3;
+
+/// Margins are compared within that of zero, mm.
+const CLAMP_MM: f64 = 10.0;
+/// Missed margin lies that close to the initial core's surface, mm.
+const MISSED_WITHIN_MM: f32 = 5.0;
+/// Smallest residual component that makes a resection incomplete, mm³.
+const COMPONENT_MM3: usize = 175;
+
+/// What a case came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Core before the first cut, mL.
+    pub core_ml: f64,
+    /// The part of it that may be removed, mL.
+    pub resectable_ml: f64,
+    /// Resectable core left, mL.
+    pub residual_volume_ml: f64,
+    /// All core left, mL.
+    pub residual_core_ml: f64,
+    /// Share of the resectable core removed.
+    pub extent_of_resection: f64,
+    /// Tissue removed more than 2 mm outside the initial core, mL.
+    pub overcut_ml: f64,
+    /// Tissue removed whose cell density is below 20 %, mL.
+    pub healthy_removed_ml: f64,
+    /// Eloquent tissue removed, mL.
+    pub eloquent_removed_ml: f64,
+    /// Opened before the start, in none of the others, mL.
+    pub corridor_ml: f64,
+    /// All that was removed, CSF included, mL.
+    pub removed_ml: f64,
+    /// Area of cavity wall whose tissue is resectable core near the initial core's surface, cm².
+    pub missed_margin_cm2: f64,
+    /// Times the instrument entered a true forbidden structure.
+    pub forbidden_violations: u32,
+    /// Times the energised tip cut a vessel that no scan shows.
+    pub bleeding_events: u32,
+    /// Time that the tip was past the craniotomy, s.
+    pub tool_time_s: f64,
+    /// No violation, at least 95 % of the resectable core removed with at most 1 mL left, overcut within
+    /// bounds. The oracle's term and unapproved motions are not in it.
+    pub success: bool,
+    /// Success, and at least 98 % removed or at most 0.25 mL left.
+    pub near_complete: bool,
+    /// No residual component of 0.175 mL or more.
+    pub complete: bool,
+}
+
+/// Mean and 95th percentile of absolute errors, mm.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ErrorSummary {
+    /// Mean.
+    pub mean: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// How many.
+    pub n: usize,
+}
+
+/// |estimated − true `tumour_margin|`, both clamped to ±10 mm, at the true cavity wall and at the tip.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MarginErrors {
+    /// On wall that the scene says the microscope saw, mm.
+    pub visible: Vec<f32>,
+    /// On the rest of the wall, mm.
+    pub hidden: Vec<f32>,
+    /// At the true tip, mm, where it lies in the fine region.
+    pub tip: Option<f32>,
+}
+
+impl MarginErrors {
+    /// Adds another scene's errors.
+    pub fn extend(&mut self, other: &Self) {
+        self.visible.extend_from_slice(&other.visible);
+        self.hidden.extend_from_slice(&other.hidden);
+        self.tip = other.tip.or(self.tip);
+    }
+
+    /// Over visible and hidden wall together; `None` without any.
+    #[must_use]
+    pub fn all(&self) -> Option<ErrorSummary> {
+        ErrorSummary::of(self.visible.iter().chain(&self.hidden).copied().collect())
+    }
+
+    /// Over visible wall.
+    #[must_use]
+    pub fn visible(&self) -> Option<ErrorSummary> {
+        ErrorSummary::of(self.visible.clone())
+    }
+
+    /// Over hidden wall.
+    #[must_use]
+    pub fn hidden(&self) -> Option<ErrorSummary> {
+        ErrorSummary::of(self.hidden.clone())
+    }
+}
+
+impl ErrorSummary {
+    /// Of absolute errors, mm; `None` of none.
+    #[must_use]
+    pub fn of(mut errors: Vec<f32>) -> Option<Self> {
+        if errors.is_empty() {
+            return None;
+        }
+        errors.sort_unstable_by(f32::total_cmp);
+        let n = errors.len();
+        let mean = errors.iter().map(|e| f64::from(*e)).sum::<f64>() / n as f64;
+        Some(Self { mean, p95: f64::from(errors[(n * 95).div_ceil(100) - 1]), n })
+    }
+}
+
+impl SharedWorld {
+    /// The score so far.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.lock().outcome()
+    }
+
+    /// Errors of a scene's margin, or of another estimate on the scene's grid, mm, `[64³]`.
+    #[must_use]
+    pub fn margin_errors(&self, scene: &Scene, estimate: Option<&[f32]>) -> MarginErrors {
+        self.lock().margin_errors(scene, estimate)
+    }
+
+    /// Dice overlap of the scene's residual core (probability of a half and more) with the true one, on
+    /// the scene's grid; 1 where both are empty.
+    #[must_use]
+    pub fn dice_residual(&self, scene: &Scene) -> f64 {
+        self.lock().dice_residual(scene)
+    }
+}
+
+impl World {
+    fn residual(&self, index: usize) -> bool {
+        self.resection.state[index] == SOLID && self.patient.truth.labels[index].core()
+    }
+
+    fn outcome(&self) -> Outcome {
+        let (r, truth) = (&self.resection, &self.patient.truth);
+        let ml = |voxels: usize| voxels as f64 * truth.grid.voxel_ml();
+        let count = |what: &dyn Fn(usize) -> bool| (0..truth.grid.len()).filter(|i| what(*i)).count();
+        let core_ml = ml(count(&|i| truth.labels[i].core()));
+        let resectable_ml = ml(count(&|i| r.resectable[i]));
+        let residual_volume_ml = ml(count(&|i| r.resectable[i] && r.state[i] == SOLID));
+        let extent = if resectable_ml > 0.0 { 1.0 - residual_volume_ml / resectable_ml } else { 1.0 };
+        let overcut_ml = ml(r.overcut_voxels);
+        let success = r.violations == 0
+            && extent >= 0.95
+            && residual_volume_ml <= 1.0
+            && overcut_ml <= f64::max(1.0, 0.2 * core_ml);
+        Outcome {
+            core_ml,
+            resectable_ml,
+            residual_volume_ml,
+            residual_core_ml: ml(count(&|i| self.residual(i))),
+            extent_of_resection: extent,
+            overcut_ml,
+            healthy_removed_ml: ml(r.healthy_voxels),
+            eloquent_removed_ml: ml(r.eloquent_voxels),
+            corridor_ml: ml(r.corridor_voxels),
+            removed_ml: ml(r.journal.len()),
+            missed_margin_cm2: self.missed_margin_cm2(),
+            forbidden_violations: r.violations,
+            bleeding_events: r.bleeding,
+            tool_time_s: r.tool_time.secs_f64(),
+            success,
+            near_complete: success && (extent >= 0.98 || residual_volume_ml <= 0.25),
+            complete: self.largest_component() < COMPONENT_MM3,
+        }
+    }
+
+    /// Faces between the cavity and resectable core near the initial core's surface. A face of 1 mm² on
+    /// a slanted wall overstates its area by up to √3, by 1.5 on average over directions.
+    fn missed_margin_cm2(&self) -> f64 {
+        const FACES_PER_AREA: f64 = 1.5;
+        let (r, truth) = (&self.resection, &self.patient.truth);
+        let missed = |i: &usize| r.state[*i] == SOLID && r.resectable[*i] && r.initial_mm[*i].abs() <= MISSED_WITHIN_MM;
+        let faces: usize = (0..truth.grid.len()).filter(missed).map(|i| self.open_faces(i)).sum();
+        faces as f64 / FACES_PER_AREA * 1e-2
+    }
+
+    /// How many of a voxel's six neighbours are cavity: removed, or tissue that the corridor opened.
+    fn open_faces(&self, index: usize) -> usize {
+        let (r, truth) = (&self.resection, &self.patient.truth);
+        neighbours(index)
+            .into_iter()
+            .flatten()
+            .filter(|n| {
+                r.state[*n] == REMOVED
+                    || (r.state[*n] == OPEN && (truth.labels[*n].tissue() || truth.labels[*n] == Label::Csf))
+            })
+            .count()
+    }
+
+    /// Largest piece of residual core, joined over faces, mm³.
+    fn largest_component(&self) -> usize {
+        let n = self.patient.truth.grid.len();
+        let mut left: Vec<bool> = (0..n).map(|i| self.residual(i)).collect();
+        let (mut largest, mut stack) = (0, Vec::new());
+        for start in 0..n {
+            if !left[start] {
+                continue;
+            }
+            left[start] = false;
+            stack.push(start);
+            let mut size = 0;
+            while let Some(index) = stack.pop() {
+                size += 1;
+                for next in neighbours(index).into_iter().flatten() {
+                    if std::mem::take(&mut left[next]) {
+                        stack.push(next);
+                    }
+                }
+            }
+            largest = largest.max(size);
+        }
+        largest
+    }
+
+    /// True `tumour_margin` within 12 mm of the initial core: a box of the truth grid and its field, mm.
+    /// Outside the box it is beyond the clamp.
+    fn true_margin(&self) -> (Grid, Vec<f32>) {
+        let truth = &self.patient.truth;
+        let (mut low, mut high) = ([TRUTH_EDGE; 3], [0; 3]);
+        for index in (0..truth.grid.len()).filter(|i| truth.labels[*i].core()) {
+            for (a, v) in truth.grid.voxel(index).into_iter().enumerate() {
+                low[a] = low[a].min(v);
+                high[a] = high[a].max(v);
+            }
+        }
+        let room = CLAMP_MM as usize + 2;
+        let low = low.map(|v| v.saturating_sub(room));
+        let dims = std::array::from_fn(|a| (high[a] + room + 1).min(TRUTH_EDGE) - low[a]);
+        let origin = truth.grid.centre(low).coords.into();
+        let grid = Grid { dims, spacing_mm: 1.0, origin };
+        let there = |i: usize| {
+            let v = grid.voxel(i);
+            self.residual(truth.grid.index(std::array::from_fn(|a| v[a] + low[a])))
+        };
+        let field = distance::signed(dims, there);
+        (grid, field)
+    }
+
+    fn margin_errors(&self, scene: &Scene, estimate: Option<&[f32]>) -> MarginErrors {
+        let truth = &self.patient.truth;
+        let (near, margin) = self.true_margin();
+        let true_at =
+            |at: &Point3<f64>| f64::from(near.sample(&margin, at, CLAMP_MM as f32)).clamp(-CLAMP_MM, CLAMP_MM);
+        let estimated_at = |index: usize| {
+            estimate.map_or_else(|| scene.margin_mm(index), |e| f64::from(e[index])).clamp(-CLAMP_MM, CLAMP_MM)
+        };
+        let mut errors = MarginErrors::default();
+        for index in 0..truth.grid.len() {
+            let wall =
+                self.resection.state[index] == SOLID && truth.labels[index].tissue() && self.open_faces(index) > 0;
+            if !wall {
+                continue;
+            }
+            let at = truth.grid.centre(truth.grid.voxel(index));
+            let Some(v) = scene.grid.containing(&at) else { continue };
+            let error = (estimated_at(scene.grid.index(v)) - true_at(&at)).abs() as f32;
+            if seen(scene, v) { errors.visible.push(error) } else { errors.hidden.push(error) }
+        }
+        let tip = self.arm.true_tip.position().coordinates();
+        errors.tip =
+            scene.grid.containing(&tip).map(|v| (estimated_at(scene.grid.index(v)) - true_at(&tip)).abs() as f32);
+        errors
+    }
+
+    fn dice_residual(&self, scene: &Scene) -> f64 {
+        let truth = &self.patient.truth;
+        let (mut both, mut sum) = (0_usize, 0_usize);
+        for (index, probability) in scene.residual.iter().enumerate() {
+            let at = scene.grid.centre(scene.grid.voxel(index));
+            let real = truth.grid.containing(&at).is_some_and(|v| self.residual(truth.grid.index(v)));
+            let said = *probability >= 128;
+            both += usize::from(real && said);
+            sum += usize::from(real) + usize::from(said);
+        }
+        if sum == 0 { 1.0 } else { 2.0 * both as f64 / sum as f64 }
+    }
+}
+
+/// The six neighbours of a truth voxel.
+fn neighbours(index: usize) -> [Option<usize>; 6] {
+    let mut found = [None; 6];
+    let (mut stride, mut rest) = (1, index);
+    for axis in 0..3 {
+        let c = rest % TRUTH_EDGE;
+        rest /= TRUTH_EDGE;
+        found[2 * axis] = (c > 0).then(|| index - stride);
+        found[2 * axis + 1] = (c + 1 < TRUTH_EDGE).then(|| index + stride);
+        stride *= TRUTH_EDGE;
+    }
+    found
+}
+
+/// Whether the scene says that the microscope saw the wall at a voxel or one beside it: the scene's wall
+/// and the true one differ by up to a voxel.
+fn seen(scene: &Scene, v: [usize; 3]) -> bool {
+    let bit = |v: [usize; 3]| scene.state[scene.grid.index(v)] & voxel::VISIBLE != 0;
+    bit(v)
+        || (0..3).any(|a| {
+            let mut low = v;
+            low[a] = v[a].saturating_sub(1);
+            let mut high = v;
+            high[a] = (v[a] + 1).min(scene.grid.dims[a] - 1);
+            bit(low) || bit(high)
+        })
+}

@@ -87,6 +87,9 @@ pub struct GreedySettings {
     pub feed_free_mm_s: f64,
     /// What the instrument removes in a second, mm³: the feed is lowered so that it keeps up.
     pub removal_mm3_s: f64,
+    /// Tissue that is residual core with at least this probability is cut. Below one half it takes an allowance
+    /// beyond the likeliest margin, because core left behind costs more than tissue just outside it.
+    pub cut_probability: f64,
     /// With more residual core than this left behind, the surgeon is asked, mL.
     pub ask_ml: f64,
 }
@@ -109,10 +112,11 @@ impl GreedySettings {
         feed_corridor_mm_s: 9.0,
         feed_free_mm_s: 40.0,
         removal_mm3_s: 60.0,
+        cut_probability: 0.5,
         ask_ml: 0.2,
     };
 
-    fn values(&self) -> [(&'static str, f64, f64, f64); 16] {
+    fn values(&self) -> [(&'static str, f64, f64, f64); 17] {
         [
             ("cut_radius_mm", self.cut_radius_mm, 0.5, 3.0),
             ("standoff_mm", self.standoff_mm, 0.0, 3.0),
@@ -129,6 +133,7 @@ impl GreedySettings {
             ("feed_corridor_mm_s", self.feed_corridor_mm_s, 0.1, 10.0),
             ("feed_free_mm_s", self.feed_free_mm_s, 0.1, 50.0),
             ("removal_mm3_s", self.removal_mm3_s, 0.1, 1e4),
+            ("cut_probability", self.cut_probability, 0.05, 0.95),
             ("ask_ml", self.ask_ml, 0.0, 100.0),
         ]
     }

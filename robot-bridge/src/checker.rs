@@ -123,11 +123,13 @@ struct Stretch<'a> {
     energy: u8,
 }
 
-/// Where the arm is on the approval that it executes.
+/// Where the arm can be on the approval that it executes. A path often begins by withdrawing along the shaft,
+/// as the retract path does: until they part, the arm is on both.
 #[derive(Clone, Copy)]
 struct Follow {
     approval: u64,
-    place_ns: i64,
+    /// On the path, and on the retract path.
+    places_ns: [Option<i64>; 2],
     at: Instant,
 }
 
@@ -192,22 +194,46 @@ fn explain(
                 return Err(Why::Expired { named, expires: record.expires });
             }
             // It begins: at the path's start, a moment ago.
-            Follow { approval: named, place_ns: 0, at: entry.at }
+            Follow { approval: named, places_ns: [Some(0), None], at: entry.at }
         }
     };
     let passed = entry.at.since(last.at).unwrap_or(Duration::ZERO) + AHEAD_MAX;
-    let Found { place_ns, off_rad } = locate(record, &entry.joints, last.place_ns, passed);
-    if off_rad > TOLERANCE_RAD {
-        return Err(Why::OffPath { named, off_rad });
+    let mut places_ns = [None; 2];
+    let mut off_rad = f64::INFINITY;
+    for (side, place) in SIDES.into_iter().zip(&mut places_ns) {
+        for near_ns in last.places_ns.into_iter().flatten() {
+            let found = locate(record, side, &entry.joints, near_ns, passed.nanos());
+            if found.off_rad <= TOLERANCE_RAD {
+                *place = Some(found.place_ns);
+                off_rad = off_rad.min(found.off_rad);
+            }
+        }
+    }
+    let mut jumped = None;
+    if places_ns == [None; 2] {
+        // On no place that it can have reached: on any other?
+        for (side, place) in SIDES.into_iter().zip(&mut places_ns) {
+            for near_ns in last.places_ns.into_iter().flatten() {
+                let found = locate(record, side, &entry.joints, near_ns, u64::MAX);
+                off_rad = off_rad.min(found.off_rad);
+                if found.off_rad <= TOLERANCE_RAD {
+                    *place = Some(found.place_ns);
+                    let went = Duration::from_nanos(found.place_ns.abs_diff(near_ns));
+                    jumped = Some(jumped.map_or(went - passed, |least: Duration| least.min(went - passed)));
+                }
+            }
+        }
+        if places_ns == [None; 2] {
+            return Err(Why::OffPath { named, off_rad });
+        }
     }
     // The next entry is measured from here, even when this one ran ahead: a jump is one motion. While the
     // path dwells, several places pass the joints; time is then saved up until it moves on.
     if moved || last.at == entry.at {
-        *follow = Some(Follow { approval: named, place_ns, at: entry.at });
+        *follow = Some(Follow { approval: named, places_ns, at: entry.at });
     }
-    let went = Duration::from_nanos(place_ns.abs_diff(last.place_ns));
-    if went > passed {
-        return Err(Why::Jumped { named, ahead: went - passed });
+    if let Some(ahead) = jumped {
+        return Err(Why::Jumped { named, ahead });
     }
     let energised =
         |s: Stretch<'_>| entry.energy & !s.energy == 0 && project(&s, &entry.joints).1 <= off_rad + SAME_RAD;
@@ -217,10 +243,23 @@ fn explain(
     Ok(())
 }
 
-/// The stretches of both paths, in order of place: the retract path's from its end.
-fn stretches(record: &ApprovedRecord) -> impl Iterator<Item = Stretch<'_>> {
-    let way_out = ways(&record.retract).map(|s| Stretch { from_ns: -s.from_ns, to_ns: -s.to_ns, energy: 0, ..s });
-    way_out.chain(ways(&record.path))
+/// The two paths of an approval.
+#[derive(Clone, Copy)]
+enum Side {
+    Path,
+    Retract,
+}
+
+const SIDES: [Side; 2] = [Side::Path, Side::Retract];
+
+/// The stretches of one path; places on the retract path are negative, its start is the path's.
+fn stretches(record: &ApprovedRecord, side: Side) -> impl Iterator<Item = Stretch<'_>> {
+    let (path, sign) = match side {
+        Side::Path => (&record.path, 1),
+        Side::Retract => (&record.retract, -1),
+    };
+    let energy = move |energy: u8| if sign > 0 { energy } else { 0 };
+    ways(path).map(move |s| Stretch { from_ns: sign * s.from_ns, to_ns: sign * s.to_ns, energy: energy(s.energy), ..s })
 }
 
 fn ways(path: &JointPath) -> impl Iterator<Item = Stretch<'_>> {
@@ -246,28 +285,24 @@ struct Found {
     off_rad: f64,
 }
 
-/// The nearest point of the paths: of what can have been reached from `near_ns` in the time `within`, and
-/// where that is off the path, of all. Of equally near ones, the closest in time.
-fn locate(record: &ApprovedRecord, joints: &Joints, near_ns: i64, within: Duration) -> Found {
-    let nearest = |window_ns: u64| {
-        let mut best = Found { place_ns: near_ns, off_rad: f64::INFINITY };
-        for stretch in stretches(record) {
-            let (low, high) = (stretch.from_ns.min(stretch.to_ns), stretch.from_ns.max(stretch.to_ns));
-            if (low - near_ns).max(near_ns - high).max(0).unsigned_abs() > window_ns {
-                continue;
-            }
-            let (share, off_rad) = project(&stretch, joints);
-            let place_ns = stretch.from_ns + (share * (stretch.to_ns - stretch.from_ns) as f64).round() as i64;
-            let as_near = off_rad <= best.off_rad + STILL_RAD;
-            let sooner = place_ns.abs_diff(near_ns) < best.place_ns.abs_diff(near_ns);
-            if off_rad < best.off_rad - STILL_RAD || !best.off_rad.is_finite() || (as_near && sooner) {
-                best = Found { place_ns, off_rad };
-            }
+/// The nearest point of one path that is within `window_ns` of a place. Of equally near ones, the closest in
+/// time.
+fn locate(record: &ApprovedRecord, side: Side, joints: &Joints, near_ns: i64, window_ns: u64) -> Found {
+    let mut best = Found { place_ns: near_ns, off_rad: f64::INFINITY };
+    for stretch in stretches(record, side) {
+        let (low, high) = (stretch.from_ns.min(stretch.to_ns), stretch.from_ns.max(stretch.to_ns));
+        if (low - near_ns).max(near_ns - high).max(0).unsigned_abs() > window_ns {
+            continue;
         }
-        best
-    };
-    let reachable = nearest(within.nanos());
-    if reachable.off_rad <= TOLERANCE_RAD { reachable } else { nearest(u64::MAX) }
+        let (share, off_rad) = project(&stretch, joints);
+        let place_ns = stretch.from_ns + (share * (stretch.to_ns - stretch.from_ns) as f64).round() as i64;
+        let as_near = off_rad <= best.off_rad + STILL_RAD;
+        let sooner = place_ns.abs_diff(near_ns) < best.place_ns.abs_diff(near_ns);
+        if off_rad < best.off_rad - STILL_RAD || !best.off_rad.is_finite() || (as_near && sooner) {
+            best = Found { place_ns, off_rad };
+        }
+    }
+    best
 }
 
 /// Share of the stretch at the point nearest to the joints, and the largest joint's distance from there.

@@ -107,6 +107,14 @@ impl Classical {
         if off < 0.0 { -off * none } else { off * full }
     }
 
+    /// Log-odds of what a wall voxel shows. Necrosis does not fluoresce: where the scan shows core that does
+    /// not enhance, darkness says nothing.
+    fn worth(&self, evidence: f32, index: usize, view: &View<'_>) -> f32 {
+        let odds = self.log_odds(evidence);
+        let necrotic = self.logit[index] > 0.0 && view.frame.channel(T1C)[index] < self.settings.prior.z_min;
+        if necrotic { odds.max(0.0) } else { odds }
+    }
+
     fn begin(&mut self, view: &View<'_>) {
         let frame = view.frame;
         let flair = frame.channel(FLAIR);
@@ -123,7 +131,7 @@ impl Classical {
         let (age, fluorescence) = (view.frame.channel(SEEN_AGE), view.frame.channel(FLUORESCENCE));
         for index in view.wall.iter() {
             if age[index] < 1.0 {
-                self.evidence[index] = self.log_odds(fluorescence[index]);
+                self.evidence[index] = self.worth(fluorescence[index], index, view);
                 self.seen[index] = now - age[index] * SEEN_AGE_SCALE_S;
             }
             let since = (now - self.seen[index]).max(0.0);

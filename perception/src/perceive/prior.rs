@@ -4,7 +4,8 @@
 //! 1. T1c, smoothed by a 1-2-1 kernel on fine grids, is *enhancing* above `median + contrast × 1.4826 ×
 //!    MAD` of the brain on this grid, and above `z_min`; where there is FLAIR, it is not dark there.
 //! 2. The component nearest to the grid's middle and those not much farther away are the rim; its surface
-//!    is then drawn again half-way between the brain's median and the rim's, where a blurred edge lies.
+//!    is then drawn again, on the scan as it is, half-way between the brain's median and the rim's, where a
+//!    blurred edge lies.
 //! 3. Closed by `closing_mm` and with its holes filled it is the core: necrosis belongs to it.
 //! 4. `logit = −s / scale_mm`, s the signed distance from its surface, limited to ±`logit_max`; within
 //!    a voxel of the surface, contrast adds or takes up to half of what the surface gives, never the sign.
@@ -113,10 +114,14 @@ impl Prior {
         let spread = 1.4826 * median_of(&mut self.bins, &self.smooth, brain, median, true);
         let mut least = (median + settings.contrast * spread).max(settings.z_min);
         self.select(settings, least, flair, brain, grid);
-        let half_way = 0.5 * (median + median_of(&mut self.bins, &self.smooth, &self.rim, 0.0, false));
-        if self.rim.count() > 0 && half_way > least {
-            least = half_way;
-            self.select(settings, least, flair, brain, grid);
+        if self.rim.count() > 0 {
+            // Smoothing finds the rim and would also thin it: its edge is drawn on the scan as it is.
+            self.smooth.copy_from_slice(t1c);
+            let half_way = 0.5 * (median + median_of(&mut self.bins, &self.smooth, &self.rim, 0.0, false));
+            if half_way > settings.z_min {
+                least = half_way;
+                self.select(settings, least, flair, brain, grid);
+            }
         }
         self.close(settings.closing_mm / grid.spacing_mm);
         self.flood.fill_holes(&mut self.rim);

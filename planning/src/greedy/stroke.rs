@@ -8,7 +8,7 @@
 
 use super::route::{Router, Stop};
 use crate::field::{Field, squared_distance};
-use crate::memory::{is_residual, stamp};
+use crate::memory::stamp;
 use crate::planner::View;
 use crate::reach::{OPEN_FROM_MM, Reach};
 use crate::settings::GreedySettings;
@@ -63,8 +63,9 @@ impl<'a> Search<'a> {
     pub fn new(field: &'a Field, reach: &'a Reach<'a>, settings: &'a GreedySettings, view: &View<'_>) -> Self {
         let scene = view.scene;
         let voxels = field.grid.len();
-        let residual: Vec<bool> = (0..voxels).map(|i| is_residual(scene, i)).collect();
         let solid: Vec<bool> = scene.state.iter().map(|s| s & voxel::CAVITY == 0).collect();
+        let least = (settings.cut_probability * 255.0).round() as u8;
+        let residual: Vec<bool> = scene.residual.iter().zip(&solid).map(|(p, solid)| *p >= least && *solid).collect();
         let bite_voxels = settings.cut_radius_mm / field.grid.spacing_mm;
         let bite2 = bite_voxels * bite_voxels;
         let near = squared_distance(&residual, field.grid.dims, bite_voxels.ceil().max(1.0) as usize);

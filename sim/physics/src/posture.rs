@@ -98,6 +98,13 @@ impl Mounted {
         }
     }
 
+    /// Largest distance of a solved tip from the wanted one, mm: what inverse kinematics may leave at the
+    /// flange, its rotation carried to the tip, and as much again for rounding.
+    pub(crate) fn reach_limit_mm(&self) -> f64 {
+        let lever_mm = self.mount.flange_from_tip.isometry().translation.vector.norm();
+        2.0 * (Ik::FOLLOW.position_mm + Ik::FOLLOW.rotation_rad * lever_mm)
+    }
+
     /// The joint path along a course that begins where `start` is.
     ///
     /// # Errors

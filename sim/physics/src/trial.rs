@@ -118,7 +118,7 @@ impl Room<'_> {
         let of = |check, w: &Worst, limit| judge(check, w.value, limit, when(w), w.at);
         vec![
             // Inverse kinematics vouches for each knot; this measures it again, with room for rounding.
-            of(Check::Reachable, &reach, 2.0 * Ik::FOLLOW.position_mm),
+            of(Check::Reachable, &reach, self.mounted.reach_limit_mm()),
             of(Check::JointPosition, &room, self.limits.joint_room_rad),
             of(Check::JointSpeed, &speed, self.limits.joint_speed_share),
             of(Check::JointAcceleration, &acceleration, self.limits.joint_acceleration_share),

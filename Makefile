@@ -1,0 +1,99 @@
+# Bregma. `make demo` and `make test` are all that a newcomer needs; both install what is missing.
+#
+#   make demo        one whole simulated tumour removal on the real clock; leaves out/demo.{mcap,rrd,json}
+#   make test        every test
+#   make build       target/release/bregma
+#   make setup       system packages (apt, without asking; elsewhere it prints what is missing)
+#   make lint        rustfmt and clippy, warnings are errors
+#   make bench       the benches of the crates and of the pipeline
+#   make bench-peers the pipeline beside other people's channels, in the same run
+#   make fuzz        every fuzz target for FUZZ_SECONDS (60)
+#   make screenshot  docs/display.png from a real run
+#   make deny        licences, advisories, sources (installs cargo-deny if it is missing)
+#   make docs        API documentation
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test build setup lint bench bench-peers fuzz screenshot deny docs
+
+CARGO ?= cargo
+BREGMA := target/release/bregma
+OUT ?= out
+
+# Extra test data lies beside a checkout on some machines; where it does not, those tests say `not run`.
+BREGMA_TEST_DATA ?= $(wildcard ../shared/data)
+ifneq ($(BREGMA_TEST_DATA),)
+export BREGMA_TEST_DATA := $(abspath $(BREGMA_TEST_DATA))
+else
+unexport BREGMA_TEST_DATA
+endif
+
+PACKAGES := build-essential pkg-config \
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav \
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+SCREENSHOT_PACKAGES := chromium
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+# $(call install,PACKAGES): installs what is missing with apt; elsewhere prints what is missing and goes on.
+define install
+	@missing=; \
+	for p in $(1); do \
+	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing="$$missing $$p"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+	  echo "setup: this system has no apt; please install what these Debian packages hold:$$missing"; exit 0; \
+	fi; \
+	as_root=; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  if sudo -n true 2>/dev/null; then as_root="sudo -n"; \
+	  else echo "setup: not root and no password-less sudo; please run: apt-get install$$missing"; exit 1; fi; \
+	fi; \
+	echo "setup: installing$$missing"; \
+	$$as_root apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
+
+setup:
+	$(call install,$(PACKAGES))
+
+build: setup
+	$(CARGO) build --release --bin bregma
+
+demo: build
+	@mkdir -p $(OUT)
+	$(BREGMA) demo --record $(OUT)/demo.mcap --rrd $(OUT)/demo.rrd --report $(OUT)/demo.json
+
+test: setup
+	$(CARGO) test --release --workspace --locked
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+
+bench: build
+	$(CARGO) bench --workspace
+	@mkdir -p $(OUT)
+	$(BREGMA) bench pipeline --report $(OUT)/bench-pipeline.json
+
+bench-peers: setup
+	@mkdir -p $(OUT)
+	$(CARGO) run --release --features bench-peers --bin bregma -- bench pipeline --report $(OUT)/bench-pipeline.json
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@for dir in $$(find . -path ./target -prune -o -type d -name fuzz -print); do \
+	  for target in $$($(CARGO) fuzz list --fuzz-dir $$dir); do \
+	    $(CARGO) +nightly fuzz run --fuzz-dir $$dir $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	  done; \
+	done
+
+deny:
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check
+
+docs: setup
+	$(CARGO) doc --workspace --no-deps --document-private-items

@@ -1,0 +1,16 @@
+//! `bregma inspect`: what a recording holds.
+
+use super::{Goal, say};
+use bregma_recordings::{Ending, Recording, Summary};
+use std::path::Path;
+
+/// Runs it. The goal is held when the recording is complete.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub fn run(path: &Path) -> anyhow::Result<Goal> {
+    let mut recording = Recording::open(path)?;
+    let summary = Summary::of(&mut recording)?;
+    say(summary.to_text());
+    Ok(if recording.ending() == Ending::Complete { Goal::Held } else { Goal::Missed })
+}

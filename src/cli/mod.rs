@@ -1,0 +1,242 @@
+//! The command line. Names of commands and options are a contract; each command has an example in its help.
+
+pub mod bench;
+pub mod check;
+pub mod demo;
+pub mod doctor;
+pub mod inspect;
+pub mod patient;
+pub mod replay;
+pub mod run;
+pub mod scenario;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Exit status 0.
+    Held,
+    /// Exit status 1.
+    Missed,
+}
+
+/// Real-time surgical navigation runtime. Research software, not a medical device.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bregma",
+    version,
+    propagate_version = true,
+    after_help = "\
+Exit status: 0 the goal was held, 1 it was missed, 2 bad input.
+
+Examples:
+  bregma demo                        one whole simulated tumour removal, live on rerun+http://127.0.0.1:9876/proxy
+  bregma run config/theatre.toml     the runtime on real sources
+  bregma scenario run --cases 20     simulated removals as fast as the machine can"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One whole simulated tumour removal on the real clock.
+    #[command(after_help = "\
+Example:
+  bregma demo --seed 7 --record out/demo.mcap --rrd out/demo.rrd --report out/demo.json
+Look at it live with `rerun rerun+http://127.0.0.1:9876/proxy`, or afterwards with `rerun out/demo.rrd`.")]
+    Demo(DemoArgs),
+    /// The runtime on real sources: any GStreamer string, MRI from disk, tracking over OpenIGTLink.
+    #[command(after_help = "\
+Example:
+  bregma patient show --seed 7 --out out/patient      writes scans, anatomy and a run.toml to try it with
+  bregma run out/patient/run.toml --seconds 20")]
+    Run(RunArgs),
+    /// Resolved values of a configuration, their hash, and what is reachable.
+    #[command(after_help = "Example:\n  bregma check config/theatre.toml")]
+    Check {
+        /// The configuration.
+        config: PathBuf,
+    },
+    /// What this machine has: processor, GPU, GStreamer elements, ports.
+    #[command(after_help = "Example:\n  bregma doctor")]
+    Doctor,
+    /// Simulated tumour removals in lock-step on a simulated clock.
+    #[command(subcommand)]
+    Scenario(ScenarioCommand),
+    /// The digital patient.
+    #[command(subcommand)]
+    Patient(PatientCommand),
+    /// What a recording holds.
+    #[command(after_help = "Example:\n  bregma inspect out/demo.mcap")]
+    Inspect {
+        /// The recording.
+        file: PathBuf,
+    },
+    /// Runs plan, validate and gate again from a recording's scenes.
+    #[command(after_help = "Example:\n  bregma replay out/demo.mcap --verify")]
+    Replay {
+        /// The recording.
+        file: PathBuf,
+        /// Compare every byte with what was recorded; exit status 1 when one differs.
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Measurements.
+    #[command(after_help = "Example:\n  bregma bench pipeline --report out/bench-pipeline.json")]
+    Bench(BenchArgs),
+}
+
+/// Options of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Which patient.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// End after so many seconds, reached or not.
+    #[arg(long, default_value_t = 175.0, value_name = "S")]
+    pub seconds: f64,
+    /// No live display.
+    #[arg(long)]
+    pub headless: bool,
+    /// What estimates the margin.
+    #[arg(long, value_enum, default_value_t = Engine::Auto)]
+    pub engine: Engine,
+    /// Write a recording.
+    #[arg(long, value_name = "FILE.mcap")]
+    pub record: Option<PathBuf>,
+    /// Write what the display shows.
+    #[arg(long, value_name = "FILE.rrd")]
+    pub rrd: Option<PathBuf>,
+    /// Write the report.
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    /// Another configuration than the built-in config/demo.toml.
+    #[arg(long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+}
+
+/// Options of `run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The configuration.
+    pub config: PathBuf,
+    /// End after so many seconds; without it, at Ctrl-C or when the video ends.
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<f64>,
+}
+
+/// What estimates the residual core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// The best that keeps up on this machine. At present that is the classical estimator.
+    Auto,
+    /// The classical estimator: tissue contrast, swept cavity, video evidence.
+    Classical,
+}
+
+/// Who plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlannerName {
+    /// The greedy planner.
+    Greedy,
+}
+
+/// `scenario`.
+#[derive(Debug, Subcommand)]
+pub enum ScenarioCommand {
+    /// Runs cases and reports on them.
+    #[command(after_help = "\
+Example:
+  bregma scenario run --cases 20 --first-seed 1000 --report out/suite.json
+Goal: no motion executed without approval and no forbidden structure violated, in every case.")]
+    Run(ScenarioArgs),
+}
+
+/// Options of `scenario run`.
+#[derive(Debug, clap::Args)]
+pub struct ScenarioArgs {
+    /// Settings of the suite; built in: tests/scenarios/standard.toml.
+    #[arg(long, value_name = "FILE")]
+    pub suite: Option<PathBuf>,
+    /// Number of cases.
+    #[arg(long, value_name = "N")]
+    pub cases: Option<u64>,
+    /// Seed of the first; the others follow.
+    #[arg(long, value_name = "N")]
+    pub first_seed: Option<u64>,
+    /// Cases at once; as many as cores by default.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Who plans.
+    #[arg(long, value_enum, default_value_t = PlannerName::Greedy)]
+    pub planner: PlannerName,
+    /// What estimates the margin.
+    #[arg(long, value_enum, default_value_t = Engine::Auto)]
+    pub engine: Engine,
+    /// Write the report.
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+}
+
+/// `patient`.
+#[derive(Debug, Subcommand)]
+pub enum PatientCommand {
+    /// Grows a patient and writes what a theatre would have of it: scans as NIfTI, anatomy, a run.toml.
+    #[command(after_help = "Example:\n  bregma patient show --seed 7 --out out/patient")]
+    Show {
+        /// Which patient.
+        #[arg(long)]
+        seed: u64,
+        /// Where to.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchName {
+    /// Lanes, hops, allocations.
+    Pipeline,
+}
+
+/// Options of `bench`.
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Which.
+    #[arg(value_enum, default_value_t = BenchName::Pipeline)]
+    pub bench: BenchName,
+    /// Write the report.
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Bad input: exit status 2.
+pub fn run(command: Command) -> anyhow::Result<Goal> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Check { config } => check::run(&config),
+        Command::Doctor => doctor::run(),
+        Command::Scenario(ScenarioCommand::Run(args)) => scenario::run(&args),
+        Command::Patient(PatientCommand::Show { seed, out }) => patient::show(seed, &out),
+        Command::Inspect { file } => inspect::run(&file),
+        Command::Replay { file, verify } => replay::run(&file, verify),
+        Command::Bench(args) => bench::run(&args),
+    }
+}
+
+/// Prints a line for the person at the console: the one place that does.
+#[expect(clippy::print_stdout, reason = "what a command says to the person who called it")]
+pub fn say(line: impl std::fmt::Display) {
+    println!("{line}");
+}

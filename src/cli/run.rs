@@ -1,0 +1,167 @@
+//! `bregma run`: the runtime on real sources. Without an arm the gate stays disarmed: navigation only.
+
+use super::{Goal, RunArgs, say};
+use crate::anatomy_file;
+use crate::config::{Config, Source, Theatre as Sources};
+use crate::display::Options;
+use crate::session::{self, live};
+use anyhow::{Context, bail, ensure};
+use bregma_core::arm::ArmModel;
+use bregma_core::faults::Reason;
+use bregma_core::flow::{ArmMount, Modality, Scene};
+use bregma_core::frame::{FrameId, Pose};
+use bregma_core::time::{Clock, Duration, Instant};
+use bregma_ingest::tracking::{self, TrackingConfig};
+use bregma_ingest::video;
+use indicatif::{ProgressBar, ProgressStyle};
+use nalgebra::Isometry3;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Time between two looks of the console at the session.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Camera frames that readers may hold all together.
+const FRAMES: usize = 8;
+
+/// Runs it. The goal is held when every source lasted.
+///
+/// # Errors
+/// Bad input, or a source or an output that cannot be opened.
+pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
+    if let Some(seconds) = args.seconds {
+        ensure!((0.1..=1e6).contains(&seconds), "--seconds is {seconds}; it must lie in 0.1 to 1000000");
+    }
+    let config = Config::read(&args.config)?;
+    let Source::Theatre(sources) = &config.source else {
+        bail!("`run` needs `source.kind = \"theatre\"`; for the digital patient there is `bregma demo`");
+    };
+    let (theatre, volumes) = open(&config, sources)?;
+    let made = session::stages(&config, &theatre)?;
+    let outputs =
+        live::Outputs { record: None, display: Options { serve: Some(config.display), rrd: None }, seed: None };
+    let (mut running, mut doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;
+    doors.anatomy.publish(Arc::clone(&theatre.anatomy));
+    doors.registration.publish(theatre.registration);
+    for volume in volumes {
+        doors.volumes.publish(volume);
+    }
+
+    let tracking = TrackingConfig {
+        address: sources.tracking_address,
+        ..TrackingConfig::on_loopback(
+            &sources.tracking_device,
+            sources.tracking_error,
+            sources.tracking_valid_for,
+            sources.tracking_drift_mm_s,
+        )
+    };
+    let (mut tips, events, clock) = (doors.tips, running.events.clone(), running.clock.clone());
+    let tracker = tracking::listen(
+        tracking,
+        running.clock.clone(),
+        move |tip| tips.publish(tip),
+        move |event| events.say(clock.now(), format!("tracking: {event:?}")),
+    )?;
+    let video = video::VideoConfig {
+        launch: sources.launch.clone(),
+        camera: 0,
+        light: sources.light,
+        size_px: Some(sources.camera.size_px),
+        pool_slots: FRAMES,
+        encode: encoded_to.wanted(),
+        first_frame_within: Duration::from_secs(10),
+    };
+    let callbacks = live::video_callbacks(&running, doors.video, encoded_to);
+    let source = video::open(video, Arc::new(running.clock.clone()), callbacks)?;
+    say(format!("live: rerun rerun+http://{}/proxy", config.display));
+    say(format!("tracking: OpenIGTLink TRANSFORM `{}` on {}", sources.tracking_device, sources.tracking_address));
+    let lost = watch(args.seconds, &mut running);
+    drop(source);
+    drop(tracker);
+    let scenes = running.flowing.scenes.load(Ordering::Relaxed);
+    let latency = crate::report::Latency::of(&running.flowing.latency);
+    running.end()?;
+    say(format!("{scenes} scenes; latency {:.1} ms median", latency.p50.unwrap_or(f64::NAN)));
+    if let Some(reason) = lost {
+        say(format!("Hold: {reason}"));
+        return Ok(Goal::Missed);
+    }
+    Ok(Goal::Held)
+}
+
+/// Reads scans and anatomy, and ties camera and registration to the scan's frame of reference.
+fn open(config: &Config, sources: &Sources) -> anyhow::Result<(session::Theatre, Vec<Arc<bregma_core::flow::Volume>>)> {
+    let t1c = bregma_ingest::mri::read(&sources.t1c, Modality::T1c)?;
+    let frame = t1c.frame;
+    let anatomy = anatomy_file::read(&sources.anatomy, frame)?;
+    let mut volumes = vec![Arc::new(t1c)];
+    if let Some(path) = &sources.flair {
+        let mut flair = bregma_ingest::mri::read(path, Modality::Flair)?;
+        if path.is_file() {
+            // NIfTI has no frame-of-reference UID: whoever names both files says that they belong together.
+            flair.frame = frame;
+        }
+        volumes.push(Arc::new(flair));
+    }
+    let mut camera = sources.camera;
+    camera.patient_from_camera = camera.patient_from_camera.claimed_between(frame, FrameId::SOLE);
+    let mut registration = sources.registration;
+    registration.patient_from_reference = registration.patient_from_reference.claimed_between(frame, FrameId::SOLE);
+    let mount = unmounted(&config.arm, frame, &anatomy)?;
+    Ok((session::Theatre { camera, mount, registration, anatomy: Arc::new(anatomy) }, volumes))
+}
+
+/// Where the planned corridor would have an arm stand. No arm is there: the gate never arms without one.
+fn unmounted(arm: &ArmModel, frame: FrameId, anatomy: &bregma_core::flow::Anatomy) -> anyhow::Result<ArmMount> {
+    let flange_from_tip = Isometry3::translation(0.0, 0.0, 220.0);
+    let inwards = (anatomy.corridor.target - anatomy.corridor.entry).normalize();
+    let turn = nalgebra::UnitQuaternion::rotation_between(&nalgebra::Vector3::z(), &inwards).unwrap_or_else(|| {
+        nalgebra::UnitQuaternion::from_axis_angle(&nalgebra::Vector3::x_axis(), std::f64::consts::PI)
+    });
+    let outside = anatomy.corridor.entry - inwards * 30.0;
+    let patient_from_tip = Isometry3::from_parts(outside.coords.into(), turn);
+    let base_from_tip = arm.forward(&arm.rest()).isometry() * flange_from_tip;
+    Ok(ArmMount {
+        patient_from_arm_base: Pose::between(frame, FrameId::SOLE, patient_from_tip * base_from_tip.inverse())
+            .context("the anatomy's corridor gives no direction")?,
+        flange_from_tip: Pose::new(flange_from_tip)?,
+        shaft_radius_mm: 1.25,
+        shaft_length_mm: 180.0,
+    })
+}
+
+/// Watches until the time is over or the video is lost.
+fn watch(seconds: Option<f64>, running: &mut live::Live) -> Option<Reason> {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(
+        ProgressStyle::with_template("{elapsed_precise} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let begin = running.clock.now();
+    let mut told = 0;
+    loop {
+        let now = running.clock.now();
+        if let Some(scene) = running.supervisor.look() {
+            bar.set_message(words(&scene, now));
+        }
+        for event in running.events.since(told) {
+            told = event.number;
+            bar.println(format!("{} {}", event.at, event.words));
+        }
+        if running.latches.read().has(Reason::VideoLost) {
+            bar.finish_and_clear();
+            return Some(Reason::VideoLost);
+        }
+        let elapsed = now.since(begin).unwrap_or(Duration::ZERO).secs_f64();
+        if seconds.is_some_and(|s| elapsed >= s) {
+            bar.finish_and_clear();
+            return None;
+        }
+        bregma_core::time::pause(LOOK);
+    }
+}
+
+fn words(scene: &Scene, now: Instant) -> String {
+    let age = now.since(scene.captured).unwrap_or(Duration::ZERO);
+    format!("residual core {:.2} mL · scene {} · {age} old", scene.residual_ml, scene.id.0)
+}

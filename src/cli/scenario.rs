@@ -1,0 +1,214 @@
+//! `bregma scenario run`: many cases in lock-step, and what they come to together.
+
+use super::{Engine, Goal, PlannerName, ScenarioArgs, say};
+use crate::report::{Case, Head, Outcome, SCHEMA, SuiteReport, SuiteSettings, Summary, wilson95};
+use crate::scenario::{self, Suite};
+use crate::session;
+use anyhow::{Context, ensure};
+use bregma_core::time::{Clock, RealClock};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Runs it.
+///
+/// # Errors
+/// Bad input.
+pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
+    let mut suite = match &args.suite {
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read the suite {}", path.display()))?;
+            Suite::parse(&text).with_context(|| format!("in {}", path.display()))?
+        }
+        None => Suite::parse(scenario::STANDARD)?,
+    };
+    match (args.planner, args.engine) {
+        (PlannerName::Greedy, Engine::Auto | Engine::Classical) => {}
+    }
+    suite.cases = args.cases.unwrap_or(suite.cases);
+    suite.first_seed = args.first_seed.unwrap_or(suite.first_seed);
+    ensure!((1..=1_000_000).contains(&suite.cases), "--cases is {}; it must lie in 1 to 1000000", suite.cases);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.unwrap_or(cores);
+    ensure!((1..=1024).contains(&jobs), "--jobs is {jobs}; it must lie in 1 to 1024");
+
+    let (config, source) = suite.configure()?;
+    let bar = ProgressBar::new(suite.cases).with_style(
+        ProgressStyle::with_template("{elapsed_precise} {bar:32} {pos}/{len} cases, {eta} left  {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    let next = AtomicU64::new(0);
+    let done: Mutex<Vec<(Case, f64)>> = Mutex::new(Vec::new());
+    let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.min(usize::try_from(suite.cases).unwrap_or(usize::MAX)) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= suite.cases {
+                        return;
+                    }
+                    let seed = suite.first_seed + index;
+                    let before = cpu_seconds();
+                    match scenario::case(&suite, &config, &source, seed) {
+                        Ok(case) => {
+                            let cpu = cpu_seconds() - before;
+                            bar.println(line(&case, cpu));
+                            lock(&done).push((case, cpu));
+                            bar.inc(1);
+                        }
+                        Err(why) => {
+                            next.store(suite.cases, Ordering::Relaxed);
+                            lock(&failed).get_or_insert(why.context(format!("seed {seed}")));
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    if let Some(why) = lock(&failed).take() {
+        return Err(why);
+    }
+    let mut done = std::mem::take(&mut *lock(&done));
+    done.sort_by_key(|(case, _)| case.seed);
+    let mut cpu: Vec<f64> = done.iter().map(|(_, cpu)| *cpu).collect();
+    cpu.sort_by(f64::total_cmp);
+    let cases: Vec<Case> = done.into_iter().map(|(case, _)| case).collect();
+    let summary = summarise(&cases);
+
+    let model = session::model(&config)?;
+    let report = SuiteReport {
+        head: Head {
+            schema: SCHEMA,
+            commit: crate::report::commit().to_owned(),
+            config_hash: config.hash.to_string(),
+            model_hash: model.to_string(),
+            clock: "simulated",
+        },
+        suite: SuiteSettings {
+            name: suite.name.clone(),
+            perceive_hz: suite.perceive_hz,
+            removal_rate_scale: suite.removal_rate_scale,
+            cpu_s_median: cpu[cpu.len() / 2],
+        },
+        cases,
+        summary,
+    };
+    print(&report);
+    if let Some(path) = &args.report {
+        crate::report::write(path, &report)?;
+        say(format!("report     {}", path.display()));
+    }
+    let s = &report.summary;
+    let held = s.forbidden_violations == 0 && s.executed_unapproved == 0;
+    Ok(if held { Goal::Held } else { Goal::Missed })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// CPU seconds of the calling thread.
+fn cpu_seconds() -> f64 {
+    // Fields 14 and 15 of the thread's stat, user and system time in clock ticks, of which Linux has 100 a
+    // second on every platform that this runs on.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok()).sum();
+    ticks / TICKS_PER_SECOND
+}
+
+fn line(case: &Case, cpu: f64) -> String {
+    format!(
+        "seed {:>6}  {:<10} removed {:>5.1} %  left {:>5.2} mL  overcut {:>5.2} mL  violations {}  unapproved {}  {:>5.1} s CPU  {}",
+        case.seed,
+        format!("{:?}", case.outcome),
+        case.extent_of_resection.unwrap_or(f64::NAN) * 100.0,
+        case.residual_volume_ml.unwrap_or(f64::NAN),
+        case.overcut_ml.unwrap_or(f64::NAN),
+        case.forbidden_violations.unwrap_or(0),
+        case.motions.executed_unapproved,
+        cpu,
+        case.reason,
+    )
+}
+
+fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.flatten().collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+fn summarise(cases: &[Case]) -> Summary {
+    let n = cases.len();
+    let rate = |count: usize| (n > 0).then(|| count as f64 / n as f64);
+    let succeeded = |case: &&Case| case.outcome == Outcome::Success;
+    let successes = cases.iter().filter(succeeded).count();
+    let near = |case: &&Case| {
+        succeeded(case)
+            && (case.extent_of_resection.is_some_and(|e| e >= 0.98)
+                || case.residual_volume_ml.is_some_and(|v| v <= 0.25))
+    };
+    Summary {
+        n,
+        success_rate: rate(successes),
+        success_rate_ci95: wilson95(successes, n),
+        near_complete_rate: rate(cases.iter().filter(near).count()),
+        complete_rate: rate(cases.iter().filter(|c| c.complete).count()),
+        residual_volume_ml_mean: mean(cases.iter().map(|c| c.residual_volume_ml)),
+        overcut_ml_mean: mean(cases.iter().map(|c| c.overcut_ml)),
+        missed_margin_cm2_mean: mean(cases.iter().map(|c| c.missed_margin_cm2)),
+        margin_error_mm_mean: mean(cases.iter().map(|c| c.margin_error_mm.mean)),
+        static_margin_error_mm_mean: mean(cases.iter().map(|c| c.static_margin_error_mm.mean)),
+        forbidden_violations: cases.iter().filter_map(|c| c.forbidden_violations).sum(),
+        executed_unapproved: cases.iter().map(|c| c.motions.executed_unapproved).sum(),
+        fps_min: None,
+    }
+}
+
+fn print(report: &SuiteReport) {
+    let s = &report.summary;
+    let percent = |rate: Option<f64>| rate.map_or_else(|| "–".into(), |r| format!("{:.1} %", r * 100.0));
+    let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |v| format!("{v:.2}"));
+    let ci = s
+        .success_rate_ci95
+        .map_or_else(String::new, |[low, high]| format!(" (95 % interval {:.1} to {:.1})", low * 100.0, high * 100.0));
+    say(format!("\n{} simulated cases, greedy planner, classical estimator", s.n));
+    say(format!("  success                {}{ci}", percent(s.success_rate)));
+    say(format!("  near-complete          {}", percent(s.near_complete_rate)));
+    say(format!("  complete               {}", percent(s.complete_rate)));
+    say(format!("  residual volume        {} mL mean", number(s.residual_volume_ml_mean)));
+    say(format!("  overcut                {} mL mean", number(s.overcut_ml_mean)));
+    say(format!(
+        "  margin error           {} mm mean; static {} mm",
+        number(s.margin_error_mm_mean),
+        number(s.static_margin_error_mm_mean)
+    ));
+    say(format!("  forbidden violations   {}", s.forbidden_violations));
+    say(format!("  executed unapproved    {}", s.executed_unapproved));
+    say(format!(
+        "  CPU a case             {:.1} s median, removal at {} times a real aspirator's rate",
+        report.suite.cpu_s_median, report.suite.removal_rate_scale
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threads_own_cpu_time_is_counted() {
+        let clock = RealClock::start();
+        let before = cpu_seconds();
+        let mut spun = 0_u64;
+        while clock.now().secs_f64() < 0.2 {
+            spun = std::hint::black_box(spun + 1);
+        }
+        let used = cpu_seconds() - before;
+        assert!(used > 0.02 && used < 1.0, "{used} s after {spun} turns");
+    }
+}

@@ -1,0 +1,402 @@
+//! Configurations: the file's words (`words.rs`), and what they mean here.
+//!
+//! Unknown keys are refused, units stand in key names, every range asks "is it inside?" so that NaN is
+//! refused, and no value that a patient could feel has a hidden default. [`Config::hash`] is over the
+//! resolved values, so that comments and order do not matter.
+
+mod words;
+
+use anyhow::{Context, ensure};
+use bregma_core::arm::{ArmModel, ArmModelId};
+use bregma_core::digest::Digest;
+use bregma_core::flow::{CameraCalibration, Light, Registration};
+use bregma_core::frame::{FrameId, Pose};
+use bregma_core::time::{Duration, Instant};
+use bregma_core::units::Millimetres;
+use bregma_physics::{LimitValues, Limits};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use words::{GateWords, GreedyWords, LimitWords, PlanWords};
+
+/// The demo's configuration, as it stands in `config/demo.toml`.
+pub const DEMO: &str = include_str!("../../config/demo.toml");
+
+/// Where everything comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The digital patient.
+    DigitalPatient(PatientSource),
+    /// Real devices and files.
+    Theatre(Box<Theatre>),
+}
+
+/// How the digital patient is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PatientSource {
+    /// Smallest and largest core, mL.
+    pub core_ml: [f64; 2],
+    /// What the instrument removes, mm³/s, unscaled.
+    pub removal_rate_mm3_s: f64,
+    /// Times that.
+    pub removal_rate_scale: f64,
+    /// The microscope's lamp.
+    pub light: Light,
+    /// Pictures a second.
+    pub video_fps: u32,
+}
+
+/// A theatre's sources.
+#[derive(Debug, Clone)]
+pub struct Theatre {
+    /// GStreamer launch string, without its sink.
+    pub launch: String,
+    /// The microscope's lamp.
+    pub light: Light,
+    /// The microscope; its frame identity is set when the scan is known.
+    pub camera: CameraCalibration,
+    /// T1c: a NIfTI file or a DICOM folder.
+    pub t1c: PathBuf,
+    /// FLAIR, where there is one.
+    pub flair: Option<PathBuf>,
+    /// `anatomy.toml`.
+    pub anatomy: PathBuf,
+    /// Where the tracker connects to.
+    pub tracking_address: SocketAddr,
+    /// Which device name is the tip.
+    pub tracking_device: String,
+    /// Error of a tracked tip.
+    pub tracking_error: Millimetres,
+    /// How long a tracked tip may be believed.
+    pub tracking_valid_for: Duration,
+    /// How fast its error grows.
+    pub tracking_drift_mm_s: f64,
+    /// How the patient lies in the tracker's world; its frame identity is set when the scan is known.
+    pub registration: Registration,
+}
+
+/// A whole configuration, resolved.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where everything comes from.
+    pub source: Source,
+    /// Radius within which the energised tip removes tissue, mm.
+    pub cutting_radius_mm: f64,
+    /// Bias of brain shift, mm per hour.
+    pub shift_mm_per_hour: f64,
+    /// Beside the error budget, mm.
+    pub forbidden_inflation_mm: f64,
+    /// When to plan.
+    pub plan: bregma_planning::PlanSettings,
+    /// How the greedy planner cuts.
+    pub greedy: bregma_planning::GreedySettings,
+    /// What the validator holds a motion to.
+    pub limits: Limits,
+    /// What the gate is told, without its digests.
+    pub gate: Gate,
+    /// The arm.
+    pub arm: ArmModel,
+    /// Where live viewers are served.
+    pub display: SocketAddr,
+    /// The file's text, for the recording.
+    pub text: String,
+    /// Every resolved value, a line each.
+    pub resolved: String,
+    /// Over the resolved values.
+    pub hash: Digest,
+}
+
+/// The gate's times and tolerances.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "each is the field of bregma_bridge::Settings of its name")]
+pub struct Gate {
+    pub period: Duration,
+    pub consent_age_max: Duration,
+    pub channels_settle: Duration,
+    pub heartbeat_age_max: Duration,
+    pub scene_age_max: Duration,
+    pub arm_age_max: Duration,
+    pub instrument_age_max: Duration,
+    pub energy_off_within: Duration,
+    pub hold_max: Duration,
+    pub brake: Duration,
+    pub gap_max: Duration,
+    pub retract_rate: f64,
+    pub start_tolerance_rad: f64,
+    pub tracking_error_max_rad: f64,
+}
+
+fn inside(key: &str, value: f64, low: f64, high: f64) -> anyhow::Result<f64> {
+    ensure!((low..=high).contains(&value), "`{key}` is {value}; it must lie in {low} to {high}");
+    Ok(value)
+}
+
+fn millis(key: &str, value: f64, low: f64, high: f64) -> anyhow::Result<Duration> {
+    let value = inside(key, value, low, high)?;
+    Duration::from_secs_f64(value * 1e-3).with_context(|| format!("`{key}` is no length of time"))
+}
+
+impl Config {
+    /// Reads a configuration file; paths in it are relative to it.
+    ///
+    /// # Errors
+    /// What is wrong, in which key, and what would be right.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new("."))).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// The demo's configuration.
+    ///
+    /// # Errors
+    /// None that a test does not catch: the text is built in.
+    pub fn demo() -> anyhow::Result<Self> {
+        Self::parse(DEMO, Path::new(".")).context("in the built-in config/demo.toml")
+    }
+
+    /// From text; paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// What is wrong, in which key, and what would be right.
+    pub fn parse(text: &str, folder: &Path) -> anyhow::Result<Self> {
+        let words: words::Words = toml::from_str(text)?;
+        let source = source(&words.source, folder)?;
+        let plan = plan(&words.plan)?;
+        let greedy = greedy(&words.greedy, words.align.cutting_radius_mm)?;
+        let limits = limits(&words.limits, words.align.cutting_radius_mm)?;
+        let gate = gate(&words.gate)?;
+        let display = words.display.address.parse().with_context(|| {
+            format!(
+                "`display.address` is `{}`; an address and a port are needed, such as 127.0.0.1:9876",
+                words.display.address
+            )
+        })?;
+        let cutting_radius_mm = inside("align.cutting_radius_mm", words.align.cutting_radius_mm, 0.5, 3.0)?;
+        let shift_mm_per_hour = inside("align.shift_mm_per_hour", words.align.shift_mm_per_hour, 0.0, 20.0)?;
+        let forbidden_inflation_mm =
+            inside("perceive.forbidden_inflation_mm", words.perceive.forbidden_inflation_mm, 0.0, 10.0)?;
+        let mut config = Self {
+            source,
+            cutting_radius_mm,
+            shift_mm_per_hour,
+            forbidden_inflation_mm,
+            plan,
+            greedy,
+            limits,
+            gate,
+            arm: ArmModel::new(ArmModelId::LbrMed7),
+            display,
+            text: text.to_owned(),
+            resolved: String::new(),
+            hash: Digest::default(),
+        };
+        config.settle();
+        Ok(config)
+    }
+
+    /// Writes out the resolved values and their hash; to be called after a value was changed.
+    pub fn settle(&mut self) {
+        use std::fmt::Write;
+        let mut text = String::new();
+        let mut line = |key: &str, value: &dyn std::fmt::Debug| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{key} = {value:?}");
+        };
+        line("source", &self.source);
+        line("align.cutting_radius_mm", &self.cutting_radius_mm);
+        line("align.shift_mm_per_hour", &self.shift_mm_per_hour);
+        line("perceive.forbidden_inflation_mm", &self.forbidden_inflation_mm);
+        line("plan", &self.plan);
+        line("greedy", &self.greedy);
+        for (row, value) in self.limits.each() {
+            line(&format!("limits.{} [{}]", row.name, row.unit), &value);
+        }
+        line("gate", &self.gate);
+        line("arm", &self.arm.id.name());
+        self.hash = Digest::of(text.as_bytes());
+        self.resolved = text;
+    }
+}
+
+fn source(words: &words::SourceWords, folder: &Path) -> anyhow::Result<Source> {
+    Ok(match words {
+        words::SourceWords::DigitalPatient(w) => {
+            let [low, high] = w.core_ml;
+            inside("source.core_ml[0]", low, 0.5, 110.0)?;
+            inside("source.core_ml[1]", high, low, 110.0)?;
+            Source::DigitalPatient(PatientSource {
+                core_ml: w.core_ml,
+                removal_rate_mm3_s: inside("source.removal_rate_mm3_s", w.removal_rate_mm3_s, 1.0, 40.0)?,
+                removal_rate_scale: inside("source.removal_rate_scale", w.removal_rate_scale, 0.1, 20.0)?,
+                light: w.light.into(),
+                video_fps: inside("source.video_fps", f64::from(w.video_fps), 1.0, 60.0)? as u32,
+            })
+        }
+        words::SourceWords::Theatre(w) => Source::Theatre(Box::new(theatre(w, folder)?)),
+    })
+}
+
+fn theatre(w: &words::TheatreWords, folder: &Path) -> anyhow::Result<Theatre> {
+    let v = &w.video;
+    for (key, value) in ["source.video.focal_px[0]", "source.video.focal_px[1]"].iter().zip(v.focal_px) {
+        inside(key, value, 10.0, 1e6)?;
+    }
+    for (key, value) in ["source.video.centre_px[0]", "source.video.centre_px[1]"].iter().zip(v.centre_px) {
+        inside(key, value, -1e5, 1e5)?;
+    }
+    for (key, value) in ["source.video.size_px[0]", "source.video.size_px[1]"].iter().zip(v.size_px) {
+        inside(key, value as f64, 16.0, 8192.0)?;
+    }
+    let pose = |key: &str, mm: [f64; 3], xyzw: [f64; 4]| {
+        mm.iter().try_for_each(|m| inside(key, *m, -5000.0, 5000.0).map(drop))?;
+        let length = xyzw.iter().map(|q| q * q).sum::<f64>().sqrt();
+        inside(&format!("{key}: length of quaternion_xyzw"), length, 0.99, 1.01).map(drop)
+    };
+    pose("source.video.position_mm", v.position_mm, v.quaternion_xyzw)?;
+    let r = &w.registration;
+    pose("source.registration.translation_mm", r.translation_mm, r.quaternion_xyzw)?;
+    let mm = |key: &str, value: f64| -> anyhow::Result<Millimetres> {
+        Ok(Millimetres::new(inside(key, value, 0.0, 20.0)?)?)
+    };
+    let hours = inside("source.registration.expires_h", r.expires_h, 0.01, 48.0)?;
+    let expires =
+        Duration::from_secs_f64(hours * 3600.0).context("`source.registration.expires_h` is no length of time")?;
+    Ok(Theatre {
+        launch: v.launch.clone(),
+        light: v.light.into(),
+        camera: CameraCalibration {
+            focal_px: v.focal_px,
+            centre_px: v.centre_px,
+            size_px: v.size_px,
+            patient_from_camera: Pose::from_parts(FrameId::SOLE, FrameId::SOLE, v.position_mm, v.quaternion_xyzw)?,
+            error: mm("source.video.error_mm", v.error_mm)?,
+        },
+        t1c: folder.join(&w.mri.t1c),
+        flair: w.mri.flair.as_ref().map(|f| folder.join(f)),
+        anatomy: folder.join(&w.anatomy.file),
+        tracking_address: w.tracking.address.parse().with_context(|| {
+            format!("`source.tracking.address` is `{}`; such as 127.0.0.1:18944 is needed", w.tracking.address)
+        })?,
+        tracking_device: w.tracking.device.clone(),
+        tracking_error: mm("source.tracking.error_mm", w.tracking.error_mm)?,
+        tracking_valid_for: millis("source.tracking.valid_for_ms", w.tracking.valid_for_ms, 10.0, 5000.0)?,
+        tracking_drift_mm_s: inside("source.tracking.drift_mm_s", w.tracking.drift_mm_s, 0.0, 100.0)?,
+        registration: Registration {
+            patient_from_reference: Pose::from_parts(
+                FrameId::SOLE,
+                FrameId::SOLE,
+                r.translation_mm,
+                r.quaternion_xyzw,
+            )?,
+            fre: mm("source.registration.fre_mm", r.fre_mm)?,
+            predicted_tre: mm("source.registration.predicted_tre_mm", r.predicted_tre_mm)?,
+            registered: Instant::START,
+            expires: Instant::START + expires,
+        },
+    })
+}
+
+fn plan(w: &PlanWords) -> anyhow::Result<bregma_planning::PlanSettings> {
+    let secs = |key: &str, value: f64| {
+        Duration::from_secs_f64(value).with_context(|| format!("`plan.{key}` is {value}; seconds from 0 up are needed"))
+    };
+    let settings = bregma_planning::PlanSettings {
+        silence: secs("silence_s", w.silence_s)?,
+        retry: secs("retry_s", w.retry_s)?,
+        give_up: secs("give_up_s", w.give_up_s)?,
+    };
+    settings.check().context("in [plan]")?;
+    Ok(settings)
+}
+
+fn greedy(w: &GreedyWords, cutting_radius_mm: f64) -> anyhow::Result<bregma_planning::GreedySettings> {
+    let settings = bregma_planning::GreedySettings {
+        cut_radius_mm: cutting_radius_mm,
+        candidates: w.candidates,
+        stroke_mm: w.stroke_mm,
+        cut_probability: w.cut_probability,
+        feed_cut_mm_s: w.feed_cut_mm_s,
+        feed_corridor_mm_s: w.feed_corridor_mm_s,
+        feed_free_mm_s: w.feed_free_mm_s,
+        ..bregma_planning::GreedySettings::STANDARD
+    };
+    settings.check().context("in [greedy]")?;
+    Ok(settings)
+}
+
+fn limits(w: &LimitWords, cutting_radius_mm: f64) -> anyhow::Result<Limits> {
+    let values = LimitValues {
+        scene_age_s: w.scene_age_s,
+        arm_age_s: w.arm_age_s,
+        tip_mm: w.tip_mm,
+        forbidden_mm: w.forbidden_mm,
+        rim_mm: w.rim_mm,
+        indentation_mm: w.indentation_mm,
+        cut_mm_s: w.cut_mm_s,
+        head_mm_s: w.head_mm_s,
+        free_mm_s: w.free_mm_s,
+        expires_s: w.expires_s,
+        removal_mm: cutting_radius_mm,
+        ..LimitValues::USUAL
+    };
+    Limits::new(values).context("in [limits]")
+}
+
+fn gate(w: &GateWords) -> anyhow::Result<Gate> {
+    let ms = |key: &str, value: f64| millis(&format!("gate.{key}"), value, 0.0, 600_000.0);
+    Ok(Gate {
+        period: ms("period_ms", w.period_ms)?,
+        consent_age_max: ms("consent_age_ms", w.consent_age_ms)?,
+        channels_settle: ms("channels_settle_ms", w.channels_settle_ms)?,
+        heartbeat_age_max: ms("heartbeat_age_ms", w.heartbeat_age_ms)?,
+        scene_age_max: ms("scene_age_ms", w.scene_age_ms)?,
+        arm_age_max: ms("arm_age_ms", w.arm_age_ms)?,
+        instrument_age_max: ms("instrument_age_ms", w.instrument_age_ms)?,
+        energy_off_within: ms("energy_off_within_ms", w.energy_off_within_ms)?,
+        hold_max: ms("hold_s", w.hold_s * 1e3)?,
+        brake: ms("brake_ms", w.brake_ms)?,
+        gap_max: ms("gap_ms", w.gap_ms)?,
+        retract_rate: w.retract_rate,
+        start_tolerance_rad: w.start_tolerance_rad,
+        tracking_error_max_rad: w.tracking_error_rad,
+    })
+}
+
+impl Gate {
+    /// The gate's settings, with its own copies of the digests.
+    ///
+    /// # Errors
+    /// The first value outside its range.
+    pub fn settings(
+        &self,
+        arm: ArmModel,
+        limits: Digest,
+        models: Vec<Digest>,
+    ) -> anyhow::Result<bregma_bridge::Settings> {
+        let settings = bregma_bridge::Settings {
+            arm,
+            period: self.period,
+            limits,
+            models,
+            start_tolerance_rad: self.start_tolerance_rad,
+            tracking_error_max_rad: self.tracking_error_max_rad,
+            consent_age_max: self.consent_age_max,
+            channels_settle: self.channels_settle,
+            heartbeat_age_max: self.heartbeat_age_max,
+            scene_age_max: self.scene_age_max,
+            arm_age_max: self.arm_age_max,
+            instrument_age_max: self.instrument_age_max,
+            energy_off_within: self.energy_off_within,
+            hold_max: self.hold_max,
+            brake: self.brake,
+            retract_rate: self.retract_rate,
+            gap_max: self.gap_max,
+        };
+        settings.check().context("in [gate]")?;
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests;

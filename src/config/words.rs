@@ -1,0 +1,195 @@
+//! The words of a configuration file, before anything is checked. Units stand in the names.
+
+use bregma_core::flow::Light;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Words {
+    pub source: SourceWords,
+    pub align: AlignWords,
+    pub perceive: PerceiveWords,
+    pub plan: PlanWords,
+    pub greedy: GreedyWords,
+    pub limits: LimitWords,
+    pub gate: GateWords,
+    pub display: DisplayWords,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum SourceWords {
+    DigitalPatient(PatientWords),
+    Theatre(Box<TheatreWords>),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LightWord {
+    White,
+    Violet,
+}
+
+impl From<LightWord> for Light {
+    fn from(word: LightWord) -> Self {
+        match word {
+            LightWord::White => Self::White,
+            LightWord::Violet => Self::Violet,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PatientWords {
+    pub core_ml: [f64; 2],
+    pub removal_rate_mm3_s: f64,
+    pub removal_rate_scale: f64,
+    pub light: LightWord,
+    pub video_fps: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TheatreWords {
+    pub video: VideoWords,
+    pub mri: MriWords,
+    pub anatomy: AnatomyWords,
+    pub tracking: TrackingWords,
+    pub registration: RegistrationWords,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VideoWords {
+    pub launch: String,
+    pub light: LightWord,
+    pub focal_px: [f64; 2],
+    pub centre_px: [f64; 2],
+    pub size_px: [usize; 2],
+    pub position_mm: [f64; 3],
+    pub quaternion_xyzw: [f64; 4],
+    pub error_mm: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MriWords {
+    pub t1c: String,
+    pub flair: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnatomyWords {
+    pub file: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrackingWords {
+    pub address: String,
+    pub device: String,
+    pub error_mm: f64,
+    pub valid_for_ms: f64,
+    pub drift_mm_s: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegistrationWords {
+    pub translation_mm: [f64; 3],
+    pub quaternion_xyzw: [f64; 4],
+    pub fre_mm: f64,
+    pub predicted_tre_mm: f64,
+    pub expires_h: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AlignWords {
+    pub cutting_radius_mm: f64,
+    pub shift_mm_per_hour: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PerceiveWords {
+    pub forbidden_inflation_mm: f64,
+}
+
+/// Which planners can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlannerWord {
+    /// The greedy planner.
+    Greedy,
+}
+
+/// `[plan]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it, with their units; config/demo.toml comments on each")]
+pub struct PlanWords {
+    pub planner: PlannerWord,
+    pub silence_s: f64,
+    pub retry_s: f64,
+    pub give_up_s: f64,
+}
+
+/// `[greedy]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it, with their units; config/demo.toml comments on each")]
+pub struct GreedyWords {
+    pub candidates: usize,
+    pub stroke_mm: f64,
+    pub cut_probability: f64,
+    pub feed_cut_mm_s: f64,
+    pub feed_corridor_mm_s: f64,
+    pub feed_free_mm_s: f64,
+}
+
+/// `[limits]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it, with their units; `bregma check` prints ranges and sources")]
+pub struct LimitWords {
+    pub scene_age_s: f64,
+    pub arm_age_s: f64,
+    pub tip_mm: f64,
+    pub forbidden_mm: f64,
+    pub rim_mm: f64,
+    pub indentation_mm: f64,
+    pub cut_mm_s: f64,
+    pub head_mm_s: f64,
+    pub free_mm_s: f64,
+    pub expires_s: f64,
+}
+
+/// `[gate]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it, with their units; config/demo.toml comments on each")]
+pub struct GateWords {
+    pub period_ms: f64,
+    pub consent_age_ms: f64,
+    pub channels_settle_ms: f64,
+    pub heartbeat_age_ms: f64,
+    pub scene_age_ms: f64,
+    pub arm_age_ms: f64,
+    pub instrument_age_ms: f64,
+    pub energy_off_within_ms: f64,
+    pub hold_s: f64,
+    pub brake_ms: f64,
+    pub gap_ms: f64,
+    pub retract_rate: f64,
+    pub start_tolerance_rad: f64,
+    pub tracking_error_rad: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DisplayWords {
+    pub address: String,
+}

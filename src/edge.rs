@@ -1,0 +1,190 @@
+//! Edges: where devices meet the flow. An edge polls one device and publishes what it says, or passes on
+//! what the gate says; it decides nothing.
+//!
+//! On the real clock each edge has a thread of its own ([`EdgeThreads`]); in a scenario the same edges are
+//! polled in a fixed order. A device that fails is reported once a second at most, and its silence is what
+//! the gate sees: unknown is invalid.
+
+use crate::events::Events;
+use bregma_core::devices::{Arm, DeviceFault, EnablingInput, Instrument, Tracker};
+use bregma_core::flow::{ArmState, Consent, Energy, Heartbeat, InstrumentState, Sent, TipPose};
+use bregma_core::time::{Clock, Duration, Instant, RealClock};
+use bregma_core::topic::{Publisher, Subscriber};
+use bregma_core::wake::Wake;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// A device at the house's wall.
+pub trait Edge: Send {
+    /// Its name: of its thread and in events.
+    fn name(&self) -> &'static str;
+    /// Time between polls.
+    fn period(&self) -> Duration;
+    /// Looks at the device once.
+    fn poll(&mut self, now: Instant);
+}
+
+/// The arm and its instrument: passes on what the gate sent, energy off before motion and on after it.
+pub struct ArmEdge {
+    /// The arm.
+    pub arm: Box<dyn Arm>,
+    /// The instrument on its flange.
+    pub instrument: Box<dyn Instrument>,
+    /// What the gate says.
+    pub sent: Subscriber<Sent>,
+    /// What the arm says.
+    pub states: Publisher<ArmState>,
+    /// What the instrument says.
+    pub instrument_states: Publisher<InstrumentState>,
+    /// Where faults are told.
+    pub events: Events,
+}
+
+impl ArmEdge {
+    fn pass_on(&mut self, now: Instant, sent: &Sent) -> Result<(), DeviceFault> {
+        if sent.energy == Energy::OFF {
+            self.instrument.energise(now, Energy::OFF)?;
+        }
+        self.arm.command(now, sent)?;
+        if sent.energy != Energy::OFF {
+            self.instrument.energise(now, sent.energy)?;
+        }
+        Ok(())
+    }
+}
+
+impl Edge for ArmEdge {
+    fn name(&self) -> &'static str {
+        "arm"
+    }
+    fn period(&self) -> Duration {
+        Duration::from_millis(4)
+    }
+    fn poll(&mut self, now: Instant) {
+        // Each command is passed on, in order: the arm's own log is then complete.
+        while let Some(sent) = self.sent.take() {
+            if let Err(why) = self.pass_on(now, &sent.value) {
+                self.events.say(now, why.to_string());
+            }
+        }
+        match self.arm.state(now) {
+            Ok(state) => self.states.publish(state),
+            Err(why) => self.events.say(now, why.to_string()),
+        }
+        match self.instrument.state(now) {
+            Ok(state) => self.instrument_states.publish(state),
+            Err(why) => self.events.say(now, why.to_string()),
+        }
+    }
+}
+
+/// The tracker.
+pub struct TrackerEdge {
+    /// The device.
+    pub tracker: Box<dyn Tracker>,
+    /// What it says.
+    pub tips: Publisher<TipPose>,
+    /// Where faults are told.
+    pub events: Events,
+}
+
+impl Edge for TrackerEdge {
+    fn name(&self) -> &'static str {
+        "tracker"
+    }
+    fn period(&self) -> Duration {
+        Duration::from_millis(4)
+    }
+    fn poll(&mut self, now: Instant) {
+        loop {
+            match self.tracker.poll(now) {
+                Ok(Some(tip)) => self.tips.publish(tip),
+                Ok(None) => return,
+                Err(why) => return self.events.say(now, why.to_string()),
+            }
+        }
+    }
+}
+
+/// The enabling input, and the heartbeat of whoever watches the runtime.
+pub struct PersonEdge {
+    /// The pedal.
+    pub pedal: Box<dyn EnablingInput>,
+    /// What it says.
+    pub consents: Publisher<Consent>,
+    /// Signs of life.
+    pub heartbeats: Publisher<Heartbeat>,
+    /// Counts them.
+    pub beats: u64,
+    /// Where faults are told.
+    pub events: Events,
+}
+
+impl Edge for PersonEdge {
+    fn name(&self) -> &'static str {
+        "person"
+    }
+    fn period(&self) -> Duration {
+        Duration::from_millis(20)
+    }
+    fn poll(&mut self, now: Instant) {
+        match self.pedal.poll(now) {
+            Ok(consent) => self.consents.publish(consent),
+            Err(why) => self.events.say(now, why.to_string()),
+        }
+        self.beats += 1;
+        self.heartbeats.publish(Heartbeat { count: self.beats, captured: now });
+    }
+}
+
+/// One thread an edge, on the real clock.
+pub struct EdgeThreads {
+    clock: RealClock,
+    ending: Arc<AtomicBool>,
+    threads: Vec<(JoinHandle<()>, Arc<Wake>)>,
+}
+
+impl EdgeThreads {
+    /// None yet.
+    #[must_use]
+    pub fn new(clock: RealClock) -> Self {
+        Self { clock, ending: Arc::new(AtomicBool::new(false)), threads: Vec::new() }
+    }
+
+    /// Starts an edge's thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn(&mut self, mut edge: impl Edge + 'static) -> std::io::Result<()> {
+        let wake = Arc::new(Wake::new());
+        let (ending, clock, own) = (Arc::clone(&self.ending), self.clock.clone(), Arc::clone(&wake));
+        let thread = std::thread::Builder::new().name(edge.name().to_owned()).spawn(move || {
+            own.bind();
+            let mut due = clock.now();
+            while !ending.load(Ordering::Acquire) {
+                let now = clock.now();
+                let Some(left) = due.since(now).filter(|left| left.nanos() > 0) else {
+                    edge.poll(now);
+                    due = due + edge.period();
+                    if due < now {
+                        due = now + edge.period();
+                    }
+                    continue;
+                };
+                own.wait(0, Some(std::time::Duration::from_nanos(left.nanos())));
+            }
+        })?;
+        self.threads.push((thread, wake));
+        Ok(())
+    }
+
+    /// Ends them all.
+    pub fn end(self) {
+        self.ending.store(true, Ordering::Release);
+        for (thread, wake) in self.threads {
+            wake.notify();
+            assert!(thread.join().is_ok(), "an edge panicked");
+        }
+    }
+}

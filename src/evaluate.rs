@@ -1,0 +1,228 @@
+//! Compares what the runtime believed with what was true, from outside the flow.
+//!
+//! Ground truth is the digital patient's own; nothing here is ever shown to a stage. The *static* rung of the
+//! ladder is built from the runtime's own first segmentation minus the volume that the tracked tip swept
+//! since, on the same observations. **Units:** mm, mL.
+
+use crate::field::SignedField;
+use crate::report::{
+    Case, Coverage, Ladder, LaneLoss, Latency, MarginError, Motions, Outcome, Spread, StageAge, StageTimes,
+};
+use crate::session::Supervisor;
+use crate::surgeon::Ended;
+use bregma_bridge::checker;
+use bregma_core::flow::{Scene, voxel};
+use bregma_core::lane::Gauge;
+use bregma_core::runner::StageStats;
+use bregma_core::time::{Duration, Instant};
+use bregma_patient::SharedWorld;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Collects errors of the margin over a case.
+pub struct Evaluator {
+    every: Duration,
+    last: Option<Instant>,
+    first_core: Option<Vec<bool>>,
+    signed: SignedField,
+    visible: Vec<f64>,
+    hidden: Vec<f64>,
+    tip: Vec<f64>,
+    still: Vec<f64>,
+}
+
+impl Evaluator {
+    /// Compares a scene every so often.
+    #[must_use]
+    pub fn new(every: Duration) -> Self {
+        Self {
+            every,
+            last: None,
+            first_core: None,
+            signed: SignedField::default(),
+            visible: Vec::new(),
+            hidden: Vec::new(),
+            tip: Vec::new(),
+            still: Vec::new(),
+        }
+    }
+
+    /// Looks at a scene when one is due.
+    pub fn look(&mut self, scene: &Scene, world: &SharedWorld) {
+        if self.first_core.is_none() {
+            self.first_core = Some(scene.residual.iter().map(|p| *p >= 128).collect());
+        }
+        let due = self.last.and_then(|at| scene.captured.since(at)).is_none_or(|age| age >= self.every);
+        if !due {
+            return;
+        }
+        self.last = Some(scene.captured);
+        let errors = world.margin_errors(scene, None);
+        self.visible.extend(errors.visible.iter().map(|e| f64::from(*e)));
+        self.hidden.extend(errors.hidden.iter().map(|e| f64::from(*e)));
+        self.tip.extend(errors.tip.map(f64::from));
+
+        if let Some(first) = &self.first_core {
+            let left = first.iter().zip(&scene.state).map(|(core, state)| *core && state & voxel::CAVITY == 0);
+            let errors = world.margin_errors(scene, Some(self.signed.of(left)));
+            let all = errors.visible.iter().chain(&errors.hidden).chain(&errors.tip);
+            self.still.extend(all.map(|e| f64::from(*e)));
+        }
+    }
+}
+
+/// What else a case's report is made of.
+pub struct Ingredients<'a> {
+    /// Which patient.
+    pub seed: u64,
+    /// Name of the estimator.
+    pub engine: &'static str,
+    /// Where it was simulated.
+    pub world: &'a SharedWorld,
+    /// Who watched it.
+    pub supervisor: &'a Supervisor,
+    /// Figures of the flow.
+    pub flowing: &'a crate::pipeline::Flowing,
+    /// Figures of the stages.
+    pub stages: Vec<(&'static str, Arc<StageStats>)>,
+    /// Counters of the lanes.
+    pub gauges: &'a [Arc<Gauge>],
+    /// Scenes per second, and the worst 10 s; on the real clock only.
+    pub fps: Option<(f64, Option<f64>)>,
+    /// How much faster than a real aspirator.
+    pub removal_rate_scale: f64,
+}
+
+impl Evaluator {
+    /// The report of a case that has ended.
+    #[must_use]
+    pub fn report(mut self, with: &Ingredients<'_>) -> Case {
+        let truth = with.world.outcome();
+        let supervisor = with.supervisor;
+        let checked = checker::executed_unapproved(&executed(with.world), &supervisor.approvals);
+        let unapproved = checked.executed_unapproved as u64;
+        let mut all: Vec<f64> = self.visible.iter().chain(&self.hidden).chain(&self.tip).copied().collect();
+        let overall = Spread::of(&mut all);
+        let still = Spread::of(&mut self.still);
+        let (outcome, reason) = judge(&truth, unapproved, supervisor.ended());
+        let declined = match (supervisor.ended(), supervisor.scene.as_ref()) {
+            (Some(Ended::Finished | Ended::Asked(_)), Some(scene)) => Some(scene.residual_ml),
+            _ => None,
+        };
+        Case {
+            seed: with.seed,
+            world: "home",
+            planner: "greedy",
+            engine: with.engine,
+            frames: with.flowing.scenes.load(std::sync::atomic::Ordering::Relaxed),
+            fps: with.fps.map(|f| f.0),
+            fps_min: with.fps.and_then(|f| f.1),
+            latency_ms: Latency::of(&with.flowing.latency),
+            stages: with
+                .stages
+                .iter()
+                .map(|(name, stats)| {
+                    let l = Latency::of(&stats.times);
+                    (*name, StageTimes { p50: l.p50, p99: l.p99, max: l.max })
+                })
+                .collect(),
+            lanes: losses(with.gauges),
+            scene_age_ms: {
+                let l = Latency::of(&with.flowing.scene_age);
+                StageAge { p50: l.p50, p99: l.p99 }
+            },
+            extent_of_resection: Some(truth.extent_of_resection),
+            residual_volume_ml: Some(truth.residual_volume_ml),
+            residual_core_ml: Some(truth.residual_core_ml),
+            residual_declined_ml: declined,
+            overcut_ml: Some(truth.overcut_ml),
+            healthy_removed_ml: Some(truth.healthy_removed_ml),
+            eloquent_removed_ml: Some(truth.eloquent_removed_ml),
+            corridor_ml: Some(truth.corridor_ml),
+            missed_margin_cm2: Some(truth.missed_margin_cm2),
+            forbidden_violations: Some(u64::from(truth.forbidden_violations)),
+            bleeding_events: Some(u64::from(truth.bleeding_events)),
+            handovers: None,
+            tool_time_s: Some(truth.tool_time_s),
+            dice_residual: supervisor.scene.as_ref().map(|scene| with.world.dice_residual(scene)),
+            margin_error_mm: MarginError {
+                mean: overall.mean,
+                p95: overall.p95,
+                visible: Spread::of(&mut self.visible),
+                hidden: Spread::of(&mut self.hidden),
+            },
+            static_margin_error_mm: still,
+            ladder: Ladder {
+                static_preoperative: Some(still),
+                reregistered: None,
+                surface_shift: None,
+                classical: Some(overall),
+                network: None,
+            },
+            removal_rate_scale: Some(with.removal_rate_scale),
+            margin_interval: Coverage { coverage: None, width_mm_mean: None },
+            motions: Motions {
+                planned: supervisor.planned,
+                approved: supervisor.approvals.len() as u64,
+                rejected: supervisor.rejected,
+                executed: checked.executed as u64,
+                executed_unapproved: unapproved,
+            },
+            planner_fallbacks: None,
+            outcome,
+            reason,
+            complete: truth.complete,
+        }
+    }
+}
+
+/// The arm's own log, as the checker reads it: what it was told and did, and what the instrument really did.
+fn executed(world: &SharedWorld) -> Vec<checker::ArmLogEntry> {
+    let entry = |e: &bregma_patient::ArmLogEntry| checker::ArmLogEntry {
+        at: e.time,
+        joints: e.joints,
+        energy: e.energy.bits(),
+        approval: e.approval.map(|sequence| sequence.0),
+    };
+    world.arm_log().iter().map(entry).collect()
+}
+
+fn losses(gauges: &[Arc<Gauge>]) -> BTreeMap<&'static str, LaneLoss> {
+    gauges
+        .iter()
+        .map(|g| (g.name, LaneLoss { displaced: g.displaced() + g.refused() }))
+        .filter(|(_, loss)| loss.displaced > 0)
+        .collect()
+}
+
+/// Success as docs/reports.md defines it.
+fn judge(truth: &bregma_patient::Outcome, unapproved: u64, ended: Option<&Ended>) -> (Outcome, String) {
+    let ended_in_words = match ended {
+        None => return (Outcome::Unfinished, "the time ran out before the case ended".to_owned()),
+        Some(Ended::Finished) => "the planner found nothing left to remove".to_owned(),
+        Some(Ended::Asked(why)) => format!("the planner asked the surgeon: {why}"),
+        Some(Ended::Stuck(why)) => format!("nothing moved any more: {why}"),
+    };
+    let mut failed = Vec::new();
+    if truth.forbidden_violations > 0 {
+        failed.push(format!("{} violations of forbidden structures", truth.forbidden_violations));
+    }
+    if unapproved > 0 {
+        failed.push(format!("{unapproved} entries of the arm's log without approval"));
+    }
+    if truth.extent_of_resection < 0.95 {
+        failed.push(format!("{:.1} % of the resectable core removed, 95 % needed", truth.extent_of_resection * 100.0));
+    }
+    if truth.residual_volume_ml > 1.0 {
+        failed.push(format!("{:.2} mL of it left, at most 1 mL", truth.residual_volume_ml));
+    }
+    let overcut_max = (0.2 * truth.core_ml).max(1.0);
+    if truth.overcut_ml > overcut_max {
+        failed.push(format!("{:.2} mL overcut, at most {overcut_max:.2} mL", truth.overcut_ml));
+    }
+    if failed.is_empty() {
+        (Outcome::Success, ended_in_words)
+    } else {
+        (Outcome::Failure, format!("{}; {ended_in_words}", failed.join("; ")))
+    }
+}

@@ -1,0 +1,40 @@
+//! Bregma: a real-time surgical navigation runtime. Research software, not a medical device.
+//!
+//! Read `pipeline.rs` first: the whole system stands there on one screen.
+
+mod allocations;
+mod anatomy_file;
+mod bench;
+mod cli;
+mod config;
+mod display;
+mod edge;
+mod evaluate;
+mod events;
+mod field;
+mod pipeline;
+mod record;
+mod replay;
+mod report;
+mod scenario;
+mod session;
+mod surgeon;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Counts allocations of each thread, for `bench pipeline`; otherwise the system's own allocator.
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
+
+#[expect(clippy::print_stderr, reason = "what went wrong, for the person who called the program")]
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse().command) {
+        Ok(cli::Goal::Held) => ExitCode::SUCCESS,
+        Ok(cli::Goal::Missed) => ExitCode::from(1),
+        Err(why) => {
+            eprintln!("bregma: {why:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Reports: JSON with the fields that other programs read. Names here are a contract; a field that a later
+//! version fills is `null`, never absent and never invented.
+//!
+//! **Units** stand in the names. A figure of a simulated case is a *simulated* figure.
+
+use bregma_core::histogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The version of the report's form.
+pub const SCHEMA: u32 = 1;
+
+/// What every report begins with.
+#[derive(Debug, Clone, Serialize)]
+pub struct Head {
+    /// Version of the form.
+    pub schema: u32,
+    /// Commit that the program was built from; `unknown` outside a checkout.
+    pub commit: String,
+    /// SHA-256 of the resolved configuration.
+    pub config_hash: String,
+    /// Hash of the estimator and the planner together.
+    pub model_hash: String,
+    /// `real` or `simulated`.
+    pub clock: &'static str,
+}
+
+/// Median and tail of a time, ms.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Latency {
+    /// Half are faster.
+    pub p50: Option<f64>,
+    /// 99 of 100 are faster.
+    pub p99: Option<f64>,
+    /// 999 of 1000 are faster.
+    pub p999: Option<f64>,
+    /// The slowest.
+    pub max: Option<f64>,
+}
+
+impl Latency {
+    /// From counted times.
+    #[must_use]
+    pub fn of(times: &Histogram) -> Self {
+        let ms = |share| times.quantile(share).map(|d| d.millis_f64());
+        let max = (times.count() > 0).then(|| times.max().millis_f64());
+        Self { p50: ms(0.5), p99: ms(0.99), p999: ms(0.999), max }
+    }
+}
+
+/// Times of one stage's steps, ms.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct StageTimes {
+    /// Half are faster.
+    pub p50: Option<f64>,
+    /// 99 of 100 are faster.
+    pub p99: Option<f64>,
+    /// The slowest.
+    pub max: Option<f64>,
+}
+
+/// Values lost on one lane.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct LaneLoss {
+    /// Pushed out or refused before they were read.
+    pub displaced: u64,
+}
+
+/// Mean and 95th percentile.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Spread {
+    /// Mean.
+    pub mean: Option<f64>,
+    /// 95 of 100 are smaller.
+    pub p95: Option<f64>,
+}
+
+impl Spread {
+    /// Of values in any order; both `None` without values.
+    #[must_use]
+    pub fn of(values: &mut [f64]) -> Self {
+        if values.is_empty() {
+            return Self { mean: None, p95: None };
+        }
+        values.sort_by(f64::total_cmp);
+        let at = ((values.len() as f64 * 0.95).ceil() as usize).clamp(1, values.len()) - 1;
+        Self { mean: Some(values.iter().sum::<f64>() / values.len() as f64), p95: Some(values[at]) }
+    }
+}
+
+/// Error of the estimated margin, mm.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MarginError {
+    /// Over all wall and tip samples.
+    pub mean: Option<f64>,
+    /// 95 of 100 are smaller.
+    pub p95: Option<f64>,
+    /// Over wall that the microscope saw in that frame.
+    pub visible: Spread,
+    /// Over wall that it did not.
+    pub hidden: Spread,
+}
+
+/// The ladder of estimators, on identical observations, mm.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Ladder {
+    /// Preoperative segmentation minus the volume swept by the tracked tip.
+    #[serde(rename = "static")]
+    pub static_preoperative: Option<Spread>,
+    /// As above, registered again at each MRI.
+    pub reregistered: Option<Spread>,
+    /// As above, with the surface's shift.
+    pub surface_shift: Option<Spread>,
+    /// The classical estimator.
+    pub classical: Option<Spread>,
+    /// The network.
+    pub network: Option<Spread>,
+}
+
+/// How often the true margin lay in the stated interval.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Coverage {
+    /// Share of samples.
+    pub coverage: Option<f64>,
+    /// Mean width of the interval, mm.
+    pub width_mm_mean: Option<f64>,
+}
+
+/// Counts of motions.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Motions {
+    /// Plans with motions.
+    pub planned: u64,
+    /// Approvals.
+    pub approved: u64,
+    /// Candidates that the validator rejected.
+    pub rejected: u64,
+    /// Approvals that the arm's own log shows movement under.
+    pub executed: u64,
+    /// Entries of the arm's own log that no approval explains; by the independent checker.
+    pub executed_unapproved: u64,
+}
+
+/// One case.
+#[derive(Debug, Clone, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "the names are the contract, with their units; BLUEPRINT-level meaning is in docs/reports.md"
+)]
+pub struct Case {
+    pub seed: u64,
+    pub world: &'static str,
+    pub planner: &'static str,
+    pub engine: &'static str,
+    pub frames: u64,
+    pub fps: Option<f64>,
+    pub fps_min: Option<f64>,
+    pub latency_ms: Latency,
+    pub stages: BTreeMap<&'static str, StageTimes>,
+    pub lanes: BTreeMap<&'static str, LaneLoss>,
+    pub scene_age_ms: StageAge,
+    pub extent_of_resection: Option<f64>,
+    pub residual_volume_ml: Option<f64>,
+    pub residual_core_ml: Option<f64>,
+    pub residual_declined_ml: Option<f64>,
+    pub overcut_ml: Option<f64>,
+    pub healthy_removed_ml: Option<f64>,
+    pub eloquent_removed_ml: Option<f64>,
+    pub corridor_ml: Option<f64>,
+    pub missed_margin_cm2: Option<f64>,
+    pub forbidden_violations: Option<u64>,
+    pub bleeding_events: Option<u64>,
+    pub handovers: Option<u64>,
+    pub tool_time_s: Option<f64>,
+    pub dice_residual: Option<f64>,
+    pub margin_error_mm: MarginError,
+    pub static_margin_error_mm: Spread,
+    pub ladder: Ladder,
+    pub removal_rate_scale: Option<f64>,
+    pub margin_interval: Coverage,
+    pub motions: Motions,
+    pub planner_fallbacks: Option<u64>,
+    pub outcome: Outcome,
+    pub reason: String,
+    /// No residual component of 0.175 mL or more; counted in a suite's `complete_rate`.
+    #[serde(skip)]
+    pub complete: bool,
+}
+
+/// Age of the scene that the gate moved by, ms.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct StageAge {
+    /// Half are younger.
+    pub p50: Option<f64>,
+    /// 99 of 100 are younger.
+    pub p99: Option<f64>,
+}
+
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The goal of the resection was reached.
+    Success,
+    /// It ended and was not.
+    Failure,
+    /// It did not end.
+    Unfinished,
+}
+
+/// A report of one case.
+#[derive(Debug, Clone, Serialize)]
+pub struct CaseReport {
+    /// Head.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The case.
+    #[serde(flatten)]
+    pub case: Case,
+}
+
+/// A report of many cases.
+#[derive(Debug, Clone, Serialize)]
+pub struct SuiteReport {
+    /// Head.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Settings of the suite that a reader needs to judge its figures.
+    pub suite: SuiteSettings,
+    /// Every case, by seed.
+    pub cases: Vec<Case>,
+    /// All of them together.
+    pub summary: Summary,
+}
+
+/// Settings of a suite.
+#[derive(Debug, Clone, Serialize)]
+pub struct SuiteSettings {
+    /// Its name.
+    pub name: String,
+    /// Scenes per simulated second, besides one after each motion.
+    pub perceive_hz: f64,
+    /// Removal, times the instrument's real rate.
+    pub removal_rate_scale: f64,
+    /// Median CPU seconds of a case, its patient included.
+    pub cpu_s_median: f64,
+}
+
+/// All cases of a suite together.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the names are the contract, with their units")]
+pub struct Summary {
+    pub n: usize,
+    pub success_rate: Option<f64>,
+    pub success_rate_ci95: Option<[f64; 2]>,
+    pub near_complete_rate: Option<f64>,
+    pub complete_rate: Option<f64>,
+    pub residual_volume_ml_mean: Option<f64>,
+    pub overcut_ml_mean: Option<f64>,
+    pub missed_margin_cm2_mean: Option<f64>,
+    pub margin_error_mm_mean: Option<f64>,
+    pub static_margin_error_mm_mean: Option<f64>,
+    pub forbidden_violations: u64,
+    pub executed_unapproved: u64,
+    pub fps_min: Option<f64>,
+}
+
+/// A report of measurements.
+#[derive(Debug, Clone, Serialize)]
+pub struct BenchReport {
+    /// Version of the form.
+    pub schema: u32,
+    /// Which bench.
+    pub bench: &'static str,
+    /// Cores and processor.
+    pub machine: String,
+    /// What was measured.
+    pub rows: Vec<BenchRow>,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Serialize)]
+pub struct BenchRow {
+    /// What; a peer measured in the same run has its name in front.
+    pub name: String,
+    /// Half are smaller.
+    pub median: f64,
+    /// 99 of 100 are smaller.
+    pub p99: Option<f64>,
+    /// Unit of both.
+    pub unit: &'static str,
+    /// Number of measurements.
+    pub n: usize,
+}
+
+/// The Wilson score interval of a rate, 95 %: honest near 0 and 1 and for few cases.
+///
+/// Source: E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, 1927.
+#[must_use]
+pub fn wilson95(successes: usize, n: usize) -> Option<[f64; 2]> {
+    const Z: f64 = 1.959_963_984_540_054;
+    if n == 0 || successes > n {
+        return None;
+    }
+    let (n, p) = (n as f64, successes as f64 / n as f64);
+    let z2 = Z * Z;
+    let centre = p + z2 / (2.0 * n);
+    let half = Z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + z2 / n;
+    Some([((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0)])
+}
+
+/// Writes a report as JSON, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written, naming it.
+pub fn write(path: &Path, report: &impl Serialize) -> anyhow::Result<()> {
+    use anyhow::Context;
+    let text = serde_json::to_string_pretty(report).context("the report cannot be put into JSON")?;
+    let part = path.with_extension("json.part");
+    std::fs::write(&part, text + "\n").with_context(|| format!("cannot write the report {}", part.display()))?;
+    std::fs::rename(&part, path).with_context(|| format!("cannot put the report in place at {}", path.display()))
+}
+
+/// The commit this program was built from, as `build.rs` found it.
+#[must_use]
+pub const fn commit() -> &'static str {
+    env!("BREGMA_COMMIT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_rate_holds_known_values() {
+        // Published example: 15 of 20 gives 0.531 to 0.888.
+        let [low, high] = wilson95(15, 20).expect("a rate");
+        assert!((low - 0.5313).abs() < 1e-3 && (high - 0.8881).abs() < 1e-3, "{low} {high}");
+        assert_eq!(wilson95(20, 20).map(|i| i[1]), Some(1.0));
+        assert_eq!(wilson95(0, 0), None);
+    }
+
+    #[test]
+    fn a_spread_of_nothing_is_null() {
+        assert_eq!(serde_json::to_string(&Spread::of(&mut [])).expect("json"), r#"{"mean":null,"p95":null}"#);
+        let mut values: Vec<f64> = (1..=100).map(f64::from).collect();
+        values.reverse();
+        let spread = Spread::of(&mut values);
+        assert_eq!((spread.mean, spread.p95), (Some(50.5), Some(95.0)));
+    }
+}

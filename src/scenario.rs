@@ -1,0 +1,280 @@
+//! Simulated removals in lock-step on a simulated clock, as fast as the machine can.
+//!
+//! The same stages and lanes as live; the edges are polled in a fixed order every 4 ms of simulated time,
+//! and the camera is read through its trait at `perceive_hz` and once after each motion. **Deterministic:**
+//! the same seed, commit and configuration give the same report but for times.
+
+use crate::config::{Config, PatientSource};
+use crate::edge::Edge;
+use crate::evaluate::{Evaluator, Ingredients};
+use crate::events::Events;
+use crate::pipeline::{self, Flowing, Hooks, Topics};
+use crate::report::Case;
+use crate::session::{self, Simulated, Supervisor};
+use anyhow::{Context, ensure};
+use bregma_core::devices::Camera;
+use bregma_core::flow::{Sequence, TraceId, VideoFrame, Volume};
+use bregma_core::pool::Pool;
+use bregma_core::runner::Latches;
+use bregma_core::runner::lockstep::LockStep;
+use bregma_core::time::{Clock, Duration, Instant, SimClock};
+use bregma_patient::SharedWorld;
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The suite that runs unless another is named.
+pub const STANDARD: &str = include_str!("../tests/scenarios/standard.toml");
+/// One tick of the simulated clock: the gate's period.
+const TICK: Duration = pipeline::GATE_PERIOD;
+/// Camera frames that may be held at once.
+const FRAMES: usize = 6;
+
+/// A suite: which cases, and how they are run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// Its name.
+    pub name: String,
+    /// Number of cases.
+    pub cases: u64,
+    /// Seed of the first.
+    pub first_seed: u64,
+    /// Scenes per simulated second, besides one after each motion.
+    pub perceive_hz: f64,
+    /// A case that has not ended by then is unfinished, simulated seconds.
+    pub longest_s: f64,
+    /// The margin is compared with the truth this often, simulated seconds.
+    pub evaluate_every_s: f64,
+    /// The core's volume is drawn from here, mL.
+    pub core_ml: [f64; 2],
+    /// How much faster than a real aspirator the simulated one removes.
+    pub removal_rate_scale: f64,
+}
+
+impl Suite {
+    /// Reads a suite.
+    ///
+    /// # Errors
+    /// What is wrong, in which key, and what would be right.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let suite: Self = toml::from_str(text)?;
+        let inside = |key: &str, value: f64, low: f64, high: f64| {
+            ensure!((low..=high).contains(&value), "`{key}` is {value}; it must lie in {low} to {high}");
+            Ok(())
+        };
+        inside("cases", suite.cases as f64, 1.0, 1e6)?;
+        inside("perceive_hz", suite.perceive_hz, 0.2, 60.0)?;
+        inside("longest_s", suite.longest_s, 10.0, 36_000.0)?;
+        inside("evaluate_every_s", suite.evaluate_every_s, 0.1, 3600.0)?;
+        inside("core_ml[0]", suite.core_ml[0], 0.5, 110.0)?;
+        inside("core_ml[1]", suite.core_ml[1], suite.core_ml[0], 110.0)?;
+        inside("removal_rate_scale", suite.removal_rate_scale, 0.1, 20.0)?;
+        Ok(suite)
+    }
+
+    /// The configuration that a suite's cases run with: the demo's, with the suite's own values. A scene may be
+    /// as old as the next one is far.
+    ///
+    /// # Errors
+    /// When a value does not fit.
+    pub fn configure(&self) -> anyhow::Result<(Config, PatientSource)> {
+        let age_s = (1.5 / self.perceive_hz).max(0.5);
+        let text = crate::config::DEMO
+            .replace("\nscene_age_s = 0.5", &format!("\nscene_age_s = {age_s}"))
+            .replace("\nscene_age_ms = 500.0", &format!("\nscene_age_ms = {}", age_s * 1e3));
+        let mut config = Config::parse(&text, Path::new(".")).context("in the suite's configuration")?;
+        let crate::config::Source::DigitalPatient(source) = &mut config.source else {
+            anyhow::bail!("a suite needs the digital patient");
+        };
+        source.core_ml = self.core_ml;
+        source.removal_rate_scale = self.removal_rate_scale;
+        let source = *source;
+        config.settle();
+        Ok((config, source))
+    }
+}
+
+/// One case in lock-step, tick by tick.
+pub struct Run {
+    clock: SimClock,
+    world: SharedWorld,
+    camera: Box<dyn Camera>,
+    frames: Pool<VideoFrame>,
+    trace: u64,
+    edges: Vec<Box<dyn Edge>>,
+    due: [Instant; 3],
+    outside: session::Outside,
+    /// The stages.
+    pub runner: LockStep,
+    /// Who watches.
+    pub supervisor: Supervisor,
+    flowing: Arc<Flowing>,
+    evaluator: Evaluator,
+    picture_every: Duration,
+    picture_due: Instant,
+    settled: (Sequence, u64),
+    events: Events,
+}
+
+/// Wraps a stage's node on its way into the runner, as `bench` does to count.
+pub trait Wrap {
+    /// Takes a node and hands back what steps in its place.
+    fn wrap(&mut self, node: Box<dyn bregma_core::runner::Stepper>) -> Box<dyn bregma_core::runner::Stepper>;
+}
+
+/// Leaves nodes as they are.
+pub struct Bare;
+
+impl Wrap for Bare {
+    fn wrap(&mut self, node: Box<dyn bregma_core::runner::Stepper>) -> Box<dyn bregma_core::runner::Stepper> {
+        node
+    }
+}
+
+impl Run {
+    /// Puts a world, the house and its edges together.
+    ///
+    /// # Errors
+    /// When a stage refuses its settings.
+    pub fn new(
+        config: &Config,
+        simulated: &Simulated,
+        volumes: &[Arc<Volume>],
+        perceive_hz: f64,
+        evaluate_every_s: f64,
+        wrap: &mut dyn Wrap,
+    ) -> anyhow::Result<Self> {
+        let theatre = simulated.theatre();
+        let world = simulated.world.clone();
+        let made = session::stages(config, &theatre)?;
+        let clock = SimClock::new();
+        let (latches, events, flowing) = (Latches::default(), Events::default(), Arc::new(Flowing::default()));
+        let mut topics = Topics::new();
+        let supervisor = Supervisor::hang(&mut topics);
+        let hooks = Hooks {
+            latches,
+            events: events.clone(),
+            flowing: Arc::clone(&flowing),
+            plan_steps: Box::new(|_| {}),
+            validate_steps: Box::new(|_| {}),
+            command_steps: Box::new(|_| {}),
+        };
+        let (house, doors) = pipeline::build(topics, made.stages, hooks);
+        let mut runner = LockStep::new(clock.clone());
+        // In the order of the flow: one pass carries a frame from align to the gate.
+        runner.add_boxed(wrap.wrap(Box::new(house.align)));
+        runner.add_boxed(wrap.wrap(Box::new(house.perceive)));
+        runner.add_boxed(wrap.wrap(Box::new(house.plan)));
+        runner.add_boxed(wrap.wrap(Box::new(house.validate)));
+        runner.add_boxed(wrap.wrap(Box::new(house.command)));
+
+        let (edges, outside) = session::open_doors(doors, &theatre, volumes, &world, &events);
+        let session::WorldEdges { arm, tracker, person } = edges;
+        let camera: Box<dyn Camera> = Box::new(world.camera());
+        let [width, height] = camera.size_px();
+        let between = |hz: f64| Duration::from_secs_f64(1.0 / hz).context("a rate above zero is needed");
+        let every = Duration::from_secs_f64(evaluate_every_s).context("`evaluate_every_s` is no length of time")?;
+        Ok(Self {
+            clock,
+            world,
+            camera,
+            frames: Pool::new("scenario frames", FRAMES, || VideoFrame::black(width, height)),
+            trace: 0,
+            edges: vec![Box::new(arm), Box::new(tracker), Box::new(person)],
+            due: [Instant::START; 3],
+            outside,
+            runner,
+            supervisor,
+            flowing,
+            evaluator: Evaluator::new(every),
+            picture_every: between(perceive_hz)?,
+            picture_due: Instant::START,
+            settled: (Sequence(0), 0),
+            events,
+        })
+    }
+
+    /// Takes one tick.
+    ///
+    /// # Errors
+    /// When stages feed each other in a circle.
+    pub fn tick(&mut self) -> anyhow::Result<()> {
+        self.clock.advance(TICK);
+        let now = self.clock.now();
+        self.world.advance(now);
+        for (edge, due) in self.edges.iter_mut().zip(&mut self.due) {
+            if now >= *due {
+                edge.poll(now);
+                *due = *due + edge.period();
+            }
+        }
+        // A picture at the suite's rate, and one as soon as a motion has ended or was rejected.
+        let settled = (self.supervisor.finished(), self.supervisor.rejected);
+        if now >= self.picture_due || settled != self.settled {
+            self.settled = settled;
+            self.picture_due = now + self.picture_every;
+            self.picture(now);
+        }
+        self.runner.settle()?;
+        let scene = self.supervisor.look();
+        self.supervisor.order(now, &mut self.outside.orders);
+        if let Some(scene) = scene {
+            self.evaluator.look(&scene, &self.world);
+        }
+        Ok(())
+    }
+
+    fn picture(&mut self, now: Instant) {
+        self.trace += 1;
+        let (trace, camera) = (TraceId(self.trace), &mut self.camera);
+        let frame = self.frames.try_write(|frame| {
+            frame.trace = trace;
+            frame.received = now;
+            camera.grab(now, frame)
+        });
+        match frame {
+            Ok(Ok(frame)) => self.outside.video.publish(frame),
+            Ok(Err(why)) => self.events.say(now, why.to_string()),
+            Err(why) => self.events.say(now, why.to_string()),
+        }
+    }
+
+    /// Simulated time so far.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Ends the case and reports on it.
+    #[must_use]
+    pub fn report(self, seed: u64, removal_rate_scale: f64) -> Case {
+        let Self { evaluator, world, supervisor, flowing, runner, outside, .. } = self;
+        evaluator.report(&Ingredients {
+            seed,
+            engine: "classical",
+            world: &world,
+            supervisor: &supervisor,
+            flowing: &flowing,
+            stages: runner.figures().collect(),
+            gauges: &outside.gauges,
+            fps: None,
+            removal_rate_scale,
+        })
+    }
+}
+
+/// Runs one case to its end.
+///
+/// # Errors
+/// When no patient grows, or the house cannot be built.
+pub fn case(suite: &Suite, config: &Config, source: &PatientSource, seed: u64) -> anyhow::Result<Case> {
+    let simulated = Simulated::new(source, seed)?;
+    let folder = tempfile::tempdir().context("no folder for the scans")?;
+    let volumes = simulated.scans(folder.path())?;
+    let mut run = Run::new(config, &simulated, &volumes, suite.perceive_hz, suite.evaluate_every_s, &mut Bare)?;
+    while run.supervisor.ended().is_none() && run.now().secs_f64() < suite.longest_s {
+        run.tick()?;
+    }
+    Ok(run.report(seed, suite.removal_rate_scale))
+}

@@ -1,0 +1,342 @@
+//! One session: the rooms, the devices and the taps, made from a configuration and joined.
+//!
+//! The same parts run on the real clock (`demo`, `run`: [`live`]) and in lock-step (`scenario run`, `bench`:
+//! [`crate::scenario`]).
+
+pub mod live;
+
+use crate::config::{Config, PatientSource};
+use crate::edge::{ArmEdge, PersonEdge, TrackerEdge};
+use crate::events::Events;
+use crate::pipeline::{Doors, Stages};
+use crate::surgeon::{Ended, Surgeon};
+use anyhow::Context;
+use bregma_core::digest::{Digest, Digester};
+use bregma_core::flow::{
+    Anatomy, ApprovedRecord, ArmMount, CameraCalibration, GateState, Modality, Order, Plan, Proposal, Registration,
+    Scene, Sent, Sequence, Verdict, VideoFrame, Volume,
+};
+use bregma_core::lane::Gauge;
+use bregma_core::lane::Overflow::{DropOldest, Refuse};
+use bregma_core::time::Instant;
+use bregma_core::topic::{Publisher, Subscriber};
+use bregma_ingest::mri;
+use bregma_patient::{Patient, PatientSettings, SharedWorld, World, WorldSettings};
+use bregma_perception::perceive::Estimator;
+use bregma_perception::perceive::classical::Classical;
+use bregma_physics::Approved;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the rooms must know of a theatre before the first frame.
+#[derive(Debug, Clone)]
+pub struct Theatre {
+    /// The microscope.
+    pub camera: CameraCalibration,
+    /// How the arm stands.
+    pub mount: ArmMount,
+    /// How the patient lies in the tracker's world.
+    pub registration: Registration,
+    /// What was planned and known before.
+    pub anatomy: Arc<Anatomy>,
+}
+
+/// The stages, and what binds them.
+pub struct Made {
+    /// The stages.
+    pub stages: Stages,
+    /// Estimator and planner together.
+    pub model: Digest,
+}
+
+/// Plan, validate and command: the rooms that replay steps again.
+pub struct LastRooms {
+    /// Plan.
+    pub plan: bregma_planning::PlanStage,
+    /// Validate.
+    pub validate: bregma_physics::Validate,
+    /// Command.
+    pub command: bregma_bridge::Command,
+}
+
+/// Makes plan, validate and command.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn last_rooms(config: &Config, mount: ArmMount) -> anyhow::Result<LastRooms> {
+    let greedy = bregma_planning::Greedy::new(config.greedy).context("in [greedy]")?;
+    let planner = bregma_planning::Planner::model(&greedy);
+    let plan = bregma_planning::PlanStage::new(
+        Box::new(greedy),
+        config.plan,
+        config.arm.clone(),
+        mount,
+        config.cutting_radius_mm,
+    )
+    .context("in [plan]")?;
+    let validate =
+        bregma_physics::Validate::new(config.arm.clone(), mount, config.limits).context("the arm's mount")?;
+    let gate = config.gate.settings(config.arm.clone(), config.limits.digest(), vec![planner])?;
+    let command = bregma_bridge::Command::new(gate).context("in [gate]")?;
+    Ok(LastRooms { plan, validate, command })
+}
+
+/// Makes every stage.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn stages(config: &Config, theatre: &Theatre) -> anyhow::Result<Made> {
+    use bregma_perception::{align, perceive};
+    let align = align::Align::new(align::Settings {
+        cutting_radius_mm: config.cutting_radius_mm,
+        shift_mm_per_hour: config.shift_mm_per_hour,
+        shaft_radius_mm: theatre.mount.shaft_radius_mm,
+        shaft_length_mm: theatre.mount.shaft_length_mm,
+        ..align::Settings::with_camera(theatre.camera)
+    });
+    let perceive = perceive::Perceive::new(perceive_settings(config));
+    let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount)?;
+    Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model: model(config)? })
+}
+
+/// Estimator and planner together, as reports name them.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn model(config: &Config) -> anyhow::Result<Digest> {
+    let greedy = bregma_planning::Greedy::new(config.greedy).context("in [greedy]")?;
+    let estimator = Classical::new(perceive_settings(config).classical);
+    Ok(Digester::new("bregma models 1")
+        .digest(&Estimator::digest(&estimator))
+        .digest(&bregma_planning::Planner::model(&greedy))
+        .finish())
+}
+
+fn perceive_settings(config: &Config) -> bregma_perception::perceive::Settings {
+    use bregma_perception::perceive::Settings;
+    Settings { forbidden_inflation_mm: config.forbidden_inflation_mm, ..Settings::default() }
+}
+
+/// A patient in a theatre of her own.
+pub struct Simulated {
+    /// The patient.
+    pub patient: Arc<Patient>,
+    /// The theatre around her.
+    pub world: SharedWorld,
+}
+
+impl Simulated {
+    /// Grows a patient and sets a theatre up around her.
+    ///
+    /// # Errors
+    /// When no patient grows from this seed.
+    pub fn new(source: &PatientSource, seed: u64) -> anyhow::Result<Self> {
+        let settings = PatientSettings { core_ml: source.core_ml, ..PatientSettings::default() };
+        let patient = Patient::grow(seed, &settings).with_context(|| format!("no patient grows from seed {seed}"))?;
+        let settings = WorldSettings {
+            rate_mm3_s: source.removal_rate_mm3_s,
+            removal_rate_scale: source.removal_rate_scale,
+            light: source.light,
+            ..WorldSettings::default()
+        };
+        let patient = Arc::new(patient);
+        let world = World::new(Arc::clone(&patient), settings)?;
+        Ok(Self { patient, world })
+    }
+
+    /// What the rooms may know of the theatre.
+    #[must_use]
+    pub fn theatre(&self) -> Theatre {
+        Theatre {
+            camera: self.world.camera_calibration(),
+            mount: self.world.arm_mount(),
+            registration: self.world.registration(),
+            anatomy: Arc::new(self.patient.anatomy()),
+        }
+    }
+
+    /// Writes the preoperative scans to disk and reads them back through ingest, as a theatre would. The files
+    /// of one examination share its frame of reference.
+    ///
+    /// # Errors
+    /// When they cannot be written or read.
+    pub fn scans(&self, folder: &Path) -> anyhow::Result<Vec<Arc<Volume>>> {
+        let paths = self.patient.write_preoperative(folder)?;
+        paths
+            .iter()
+            .zip([Modality::T1c, Modality::Flair])
+            .map(|(path, modality)| Ok(Arc::new(mri::read_in_frame(path, modality, self.patient.uid())?)))
+            .collect()
+    }
+}
+
+/// Watches a session from outside the flow: counts motions, keeps approvals for the checker, and has the
+/// surgeon give orders.
+pub struct Supervisor {
+    sent: Subscriber<Sent>,
+    plans: Subscriber<Arc<Plan>>,
+    verdicts: Subscriber<Arc<Verdict>>,
+    approved: Subscriber<Arc<Approved>>,
+    scenes: Subscriber<Arc<Scene>>,
+    /// The surgeon.
+    pub surgeon: Surgeon,
+    /// The newest message of the gate.
+    pub last_sent: Option<Sent>,
+    /// The newest scene.
+    pub scene: Option<Arc<Scene>>,
+    /// What was approved.
+    pub approvals: Vec<ApprovedRecord>,
+    /// Plans with motions.
+    pub planned: u64,
+    /// Candidates rejected.
+    pub rejected: u64,
+    /// How often each check rejected, in the order of `Check::ALL`.
+    pub rejected_by: std::collections::BTreeMap<&'static str, u64>,
+    /// When the gate was first armed, and last active.
+    pub active: Option<(Instant, Instant)>,
+}
+
+impl Supervisor {
+    /// Hangs its lanes onto the topics.
+    pub fn hang(t: &mut crate::pipeline::Topics) -> Self {
+        Self {
+            sent: t.sent.subscribe("sent to supervisor", 64, DropOldest),
+            plans: t.plans.subscribe("plans to supervisor", 64, Refuse),
+            verdicts: t.verdicts.subscribe("verdicts to supervisor", 256, Refuse),
+            approved: t.approved.subscribe("approved to supervisor", 64, Refuse),
+            scenes: t.scenes.subscribe("scenes to supervisor", 1, DropOldest),
+            surgeon: Surgeon::new(),
+            last_sent: None,
+            scene: None,
+            approvals: Vec::new(),
+            planned: 0,
+            rejected: 0,
+            rejected_by: std::collections::BTreeMap::new(),
+            active: None,
+        }
+    }
+
+    /// Takes what is new. Returns a scene when there is a new one.
+    pub fn look(&mut self) -> Option<Arc<Scene>> {
+        let mut newest = None;
+        while let Some(scene) = self.scenes.take() {
+            self.surgeon.sees_scene();
+            newest = Some(scene.value);
+        }
+        if newest.is_some() {
+            self.scene.clone_from(&newest);
+        }
+        while let Some(plan) = self.plans.take() {
+            if matches!(plan.value.proposal, Proposal::Motions(_)) {
+                self.planned += 1;
+            }
+            self.surgeon.hears(&plan.value);
+        }
+        while let Some(verdict) = self.verdicts.take() {
+            if !verdict.value.approved {
+                self.rejected += 1;
+                if let Some(failed) = verdict.value.checks.iter().find(|c| !c.passed) {
+                    *self.rejected_by.entry(failed.check.words().0).or_default() += 1;
+                }
+            }
+        }
+        while let Some(approved) = self.approved.take() {
+            self.approvals.push(approved.value.record().clone());
+        }
+        while let Some(sent) = self.sent.take() {
+            if sent.value.state == GateState::Active {
+                let first = self.active.map_or(sent.value.sent, |(first, _)| first);
+                self.active = Some((first, sent.value.sent));
+            }
+            self.last_sent = Some(sent.value);
+        }
+        newest
+    }
+
+    /// Gives the surgeon's orders.
+    pub fn order(&mut self, now: Instant, orders: &mut Publisher<Order>) {
+        if let Some(sent) = &self.last_sent
+            && let Some(order) = self.surgeon.orders(now, sent)
+        {
+            orders.publish(order);
+        }
+    }
+
+    /// The last approval that was played to its end.
+    #[must_use]
+    pub fn finished(&self) -> Sequence {
+        self.last_sent.map_or(Sequence(0), |sent| sent.finished)
+    }
+
+    /// How the case ended, as the surgeon saw it.
+    #[must_use]
+    pub fn ended(&self) -> Option<&Ended> {
+        self.surgeon.ended()
+    }
+}
+
+/// The edges of a simulated theatre.
+pub struct WorldEdges {
+    /// Arm and instrument.
+    pub arm: ArmEdge,
+    /// Tracker.
+    pub tracker: TrackerEdge,
+    /// Pedal and heartbeat.
+    pub person: PersonEdge,
+}
+
+/// What stays with whoever runs the session.
+pub struct Outside {
+    /// Camera frames.
+    pub video: Publisher<Arc<VideoFrame>>,
+    /// Orders.
+    pub orders: Publisher<Order>,
+    /// Counters of every lane of the house.
+    pub gauges: Vec<Arc<Gauge>>,
+}
+
+/// Hands the doors to a world's devices, and publishes what does not change.
+pub fn open_doors(
+    doors: Doors,
+    theatre: &Theatre,
+    volumes: &[Arc<Volume>],
+    world: &SharedWorld,
+    events: &Events,
+) -> (WorldEdges, Outside) {
+    let Doors {
+        video,
+        tips,
+        volumes: mut scans,
+        mut registration,
+        mut anatomy,
+        arm,
+        instrument,
+        consent,
+        heartbeat,
+        orders,
+        to_arm,
+        gauges,
+    } = doors;
+    anatomy.publish(Arc::clone(&theatre.anatomy));
+    registration.publish(theatre.registration);
+    for volume in volumes {
+        scans.publish(Arc::clone(volume));
+    }
+    let arm = ArmEdge {
+        arm: Box::new(world.arm()),
+        instrument: Box::new(world.instrument()),
+        sent: to_arm,
+        states: arm,
+        instrument_states: instrument,
+        events: events.clone(),
+    };
+    let tracker = TrackerEdge { tracker: Box::new(world.tracker()), tips, events: events.clone() };
+    let person = PersonEdge {
+        pedal: Box::new(world.pedal()),
+        consents: consent,
+        heartbeats: heartbeat,
+        beats: 0,
+        events: events.clone(),
+    };
+    (WorldEdges { arm, tracker, person }, Outside { video, orders, gauges })
+}

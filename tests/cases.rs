@@ -1,0 +1,115 @@
+//! Whole cases: the same seeds twice, and a recorded session played again.
+
+mod program;
+
+use program::{bregma, said};
+use serde_json::Value;
+use std::path::Path;
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Takes out what depends on how fast the machine is.
+fn without_times(mut report: Value) -> Value {
+    report["suite"]["cpu_s_median"] = Value::Null;
+    for case in report["cases"].as_array_mut().expect("cases") {
+        case["stages"] = Value::Null;
+    }
+    report
+}
+
+#[test]
+fn the_same_seeds_twice_give_the_same_report_but_for_times() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/small.toml");
+    let mut reports = Vec::new();
+    // On one thread and on two: the number of jobs must not matter either.
+    for (name, jobs) in [("a.json", "1"), ("b.json", "2")] {
+        let (status, text) =
+            said(&bregma(folder.path(), &["scenario", "run", "--suite", suite, "--jobs", jobs, "--report", name]));
+        assert_eq!(status, 0, "{text}");
+        reports.push(without_times(json(&folder.path().join(name))));
+    }
+    assert_eq!(reports[0], reports[1]);
+
+    let report = &reports[0];
+    assert_eq!(report["schema"], 1);
+    assert_eq!(report["summary"]["executed_unapproved"], 0);
+    assert_eq!(report["summary"]["forbidden_violations"], 0);
+    for case in report["cases"].as_array().expect("cases") {
+        assert!(case["motions"]["executed"].as_u64().expect("a count") > 5, "the arm moved: {case}");
+        assert!(case["extent_of_resection"].as_f64().expect("a share") > 0.5, "tumour was removed: {case}");
+        // The contract: every field is there, also those that are null yet.
+        for field in CASE_FIELDS {
+            assert!(case.get(*field).is_some(), "`{field}` is missing");
+        }
+    }
+}
+
+const CASE_FIELDS: &[&str] = &[
+    "seed",
+    "world",
+    "planner",
+    "engine",
+    "frames",
+    "fps",
+    "fps_min",
+    "latency_ms",
+    "stages",
+    "lanes",
+    "scene_age_ms",
+    "extent_of_resection",
+    "residual_volume_ml",
+    "residual_core_ml",
+    "residual_declined_ml",
+    "overcut_ml",
+    "healthy_removed_ml",
+    "eloquent_removed_ml",
+    "corridor_ml",
+    "missed_margin_cm2",
+    "forbidden_violations",
+    "bleeding_events",
+    "handovers",
+    "tool_time_s",
+    "dice_residual",
+    "margin_error_mm",
+    "static_margin_error_mm",
+    "ladder",
+    "removal_rate_scale",
+    "margin_interval",
+    "motions",
+    "planner_fallbacks",
+    "outcome",
+    "reason",
+];
+
+#[test]
+fn a_recorded_session_replays_to_the_byte_and_survives_being_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let demo = ["demo", "--headless", "--seconds", "25", "--record", "a.mcap", "--report", "a.json"];
+    let (status, text) = said(&bregma(at, &demo));
+    assert!(status == 0 || status == 1, "the case may end after the 25 s: {text}");
+    let report = json(&at.join("a.json"));
+    assert!(report["motions"]["executed"].as_u64().expect("a count") >= 1, "the arm moved: {text}");
+    assert_eq!(report["motions"]["executed_unapproved"], 0, "{text}");
+
+    let (status, text) = said(&bregma(at, &["inspect", "a.mcap"]));
+    assert_eq!(status, 0, "{text}");
+    let (status, text) = said(&bregma(at, &["replay", "a.mcap", "--verify"]));
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("mismatches 0"), "{text}");
+
+    // Cut anywhere, it opens up to its last whole chunk, and says so.
+    let whole = std::fs::read(at.join("a.mcap")).expect("the recording");
+    for share in [3, 2] {
+        std::fs::write(at.join("cut.mcap"), &whole[..whole.len() - whole.len() / share]).expect("written");
+        let (status, text) = said(&bregma(at, &["inspect", "cut.mcap"]));
+        assert_eq!(status, 1, "a cut recording is told by the exit status: {text}");
+        assert!(text.contains("cut off"), "{text}");
+        let (status, text) = said(&bregma(at, &["replay", "cut.mcap", "--verify"]));
+        assert_eq!(status, 0, "{text}");
+    }
+}

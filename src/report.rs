@@ -144,10 +144,6 @@ pub struct Motions {
 
 /// One case.
 #[derive(Debug, Clone, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names are the contract, with their units; BLUEPRINT-level meaning is in docs/reports.md"
-)]
 pub struct Case {
     pub seed: u64,
     pub world: &'static str,
@@ -249,7 +245,6 @@ pub struct SuiteSettings {
 
 /// All cases of a suite together.
 #[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "the names are the contract, with their units")]
 pub struct Summary {
     pub n: usize,
     pub success_rate: Option<f64>,

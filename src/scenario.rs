@@ -218,7 +218,9 @@ impl Run {
         }
         self.runner.settle()?;
         let scene = self.supervisor.look();
-        self.supervisor.order(now, &mut self.outside.orders);
+        if let Some(order) = self.supervisor.next_order(now) {
+            self.outside.orders.publish(order);
+        }
         if let Some(scene) = scene {
             self.evaluator.look(&scene, &self.world);
         }

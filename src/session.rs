@@ -253,13 +253,9 @@ impl Supervisor {
         newest
     }
 
-    /// Gives the surgeon's orders.
-    pub fn order(&mut self, now: Instant, orders: &mut Publisher<Order>) {
-        if let Some(sent) = &self.last_sent
-            && let Some(order) = self.surgeon.orders(now, sent)
-        {
-            orders.publish(order);
-        }
+    /// What the surgeon orders now.
+    pub fn next_order(&mut self, now: Instant) -> Option<Order> {
+        self.surgeon.orders(now, self.last_sent.as_ref()?)
     }
 
     /// The last approval that was played to its end.

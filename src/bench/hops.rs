@@ -91,7 +91,7 @@ impl Ends for OurLanes {
 fn ours(parked: bool) -> (OurLanes, OurLanes) {
     let (to_far, mut from_near) = lane("there", 8, Overflow::Refuse);
     let (to_near, mut from_far) = lane("back", 8, Overflow::Refuse);
-    let mut wake_for = |receiver: &mut bregma_core::lane::Receiver<u64>| {
+    let wake_for = |receiver: &mut bregma_core::lane::Receiver<u64>| {
         parked.then(|| {
             let wake = Arc::new(Wake::new());
             receiver.wakes(&wake);

@@ -153,7 +153,7 @@ fn watch(
     loop {
         let now = running.clock.now();
         let scene = running.supervisor.look();
-        running.supervisor.order(now, orders);
+        running.order(now, orders);
         if let Some(scene) = scene {
             evaluator.look(&scene, world);
             let first = *first_ml.get_or_insert(scene.residual_ml.max(1e-6));

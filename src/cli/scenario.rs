@@ -5,7 +5,6 @@ use crate::report::{Case, Head, Outcome, SCHEMA, SuiteReport, SuiteSettings, Sum
 use crate::scenario::{self, Suite};
 use crate::session;
 use anyhow::{Context, ensure};
-use bregma_core::time::{Clock, RealClock};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -199,6 +198,7 @@ fn print(report: &SuiteReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bregma_core::time::{Clock, RealClock};
 
     #[test]
     fn a_threads_own_cpu_time_is_counted() {

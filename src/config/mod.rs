@@ -108,7 +108,6 @@ pub struct Config {
 
 /// The gate's times and tolerances.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(missing_docs, reason = "each is the field of bregma_bridge::Settings of its name")]
 pub struct Gate {
     pub period: Duration,
     pub consent_age_max: Duration,
@@ -298,6 +297,9 @@ fn theatre(w: &words::TheatreWords, folder: &Path) -> anyhow::Result<Theatre> {
 }
 
 fn plan(w: &PlanWords) -> anyhow::Result<bregma_planning::PlanSettings> {
+    match w.planner {
+        words::PlannerWord::Greedy => {}
+    }
     let secs = |key: &str, value: f64| {
         Duration::from_secs_f64(value).with_context(|| format!("`plan.{key}` is {value}; seconds from 0 up are needed"))
     };

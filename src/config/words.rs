@@ -129,7 +129,6 @@ pub enum PlannerWord {
 /// `[plan]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names say it, with their units; config/demo.toml comments on each")]
 pub struct PlanWords {
     pub planner: PlannerWord,
     pub silence_s: f64,
@@ -140,7 +139,6 @@ pub struct PlanWords {
 /// `[greedy]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names say it, with their units; config/demo.toml comments on each")]
 pub struct GreedyWords {
     pub candidates: usize,
     pub stroke_mm: f64,
@@ -153,7 +151,6 @@ pub struct GreedyWords {
 /// `[limits]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names say it, with their units; `bregma check` prints ranges and sources")]
 pub struct LimitWords {
     pub scene_age_s: f64,
     pub arm_age_s: f64,
@@ -170,7 +167,6 @@ pub struct LimitWords {
 /// `[gate]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names say it, with their units; config/demo.toml comments on each")]
 pub struct GateWords {
     pub period_ms: f64,
     pub consent_age_ms: f64,

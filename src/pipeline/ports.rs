@@ -44,7 +44,6 @@ macro_rules! say_faults {
 }
 
 /// What align reads and writes.
-#[expect(missing_docs, reason = "each field is the topic of its name")]
 pub struct AlignPorts {
     pub frame: Subscriber<Arc<VideoFrame>>,
     pub tips: Subscriber<TipPose>,
@@ -91,7 +90,6 @@ impl Ports<Align> for AlignPorts {
 }
 
 /// What perceive reads and writes.
-#[expect(missing_docs, reason = "each field is the topic of its name")]
 pub struct PerceivePorts {
     pub roi: Subscriber<Arc<RoiFrame>>,
     pub anatomy: Subscriber<Arc<Anatomy>>,
@@ -134,7 +132,6 @@ impl Ports<Perceive> for PerceivePorts {
 }
 
 /// What plan reads and writes.
-#[expect(missing_docs, reason = "each field is the topic of its name")]
 pub struct PlanPorts {
     pub scene: Subscriber<Arc<Scene>>,
     pub anatomy: Subscriber<Arc<Anatomy>>,
@@ -182,7 +179,6 @@ impl Ports<PlanStage> for PlanPorts {
 }
 
 /// What validate reads and writes.
-#[expect(missing_docs, reason = "each field is the topic of its name")]
 pub struct ValidatePorts {
     pub plans: Subscriber<Arc<Plan>>,
     pub scene: Subscriber<Arc<Scene>>,
@@ -245,7 +241,6 @@ impl Ports<Validate> for ValidatePorts {
 }
 
 /// What command reads and writes.
-#[expect(missing_docs, reason = "each field is the topic of its name")]
 pub struct CommandPorts {
     pub approved: Subscriber<Arc<Approved>>,
     pub withdrawn: Subscriber<Withdrawn>,

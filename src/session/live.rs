@@ -10,11 +10,11 @@ use crate::pipeline::{self, Doors, Flowing, Hooks, House, StepTap, Topics};
 use crate::record::{Recording, Taps};
 use anyhow::Context;
 use bregma_core::faults::Reason;
-use bregma_core::flow::VideoFrame;
+use bregma_core::flow::{Order, VideoFrame};
 use bregma_core::lane::{Gauge, Sender};
 use bregma_core::runner::threaded::Threaded;
 use bregma_core::runner::{Latches, StageStats};
-use bregma_core::time::{Clock, RealClock};
+use bregma_core::time::{Clock, Instant, RealClock};
 use bregma_core::topic::Publisher;
 use bregma_ingest::video::{EncodedChunk, VideoCallbacks, VideoEvent};
 use std::path::PathBuf;
@@ -138,10 +138,11 @@ pub fn start(
     };
     let mut stages = Threaded::new(clock.clone());
     let House { align, perceive, plan, validate, command } = house;
-    for spawned in
-        [stages.spawn(command), stages.spawn(validate), stages.spawn(plan), stages.spawn(perceive), stages.spawn(align)]
-    {
-        spawned.context("the system gave no thread for a stage")?;
+    let (told, now) = (events.clone(), clock.clone());
+    // The gate's millisecond is short beside a time slice: it comes before everything else.
+    stages.spawn_prepared(command, move || prefer(&told, now.now())).context(NO_THREAD)?;
+    for spawned in [stages.spawn(validate), stages.spawn(plan), stages.spawn(perceive), stages.spawn(align)] {
+        spawned.context(NO_THREAD)?;
     }
     let edges = EdgeThreads::new(clock.clone());
     Ok((
@@ -151,7 +152,41 @@ pub fn start(
     ))
 }
 
+const NO_THREAD: &str = "the system gave no thread for a stage";
+
+/// Asks the system to run the calling thread before others, in real time where that is permitted.
+fn prefer(events: &Events, now: Instant) {
+    use thread_priority::unix::{
+        RealtimeThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+    };
+    use thread_priority::{ThreadPriority, ThreadPriorityValue};
+    // In the middle of the range: above everything ordinary, below the system's own.
+    const MIDDLE: u8 = 50;
+    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let set = ThreadPriorityValue::try_from(MIDDLE).map_err(|why| why.to_string()).and_then(|value| {
+        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), fifo)
+            .map_err(|why| format!("{why:?}"))
+    });
+    if let Err(why) = set {
+        events.say(now, format!("the gate runs without real-time priority ({why}); a loaded machine may make it hold"));
+    }
+}
+
+/// Faults that a person may go on after: what caused them is over when the next step is taken.
+const PASSING: [Reason; 3] = [Reason::GateOverran, Reason::StagePanicked, Reason::StageFaulted];
+
 impl Live {
+    /// Has the surgeon give orders. With an order to go on, faults of the moment are forgotten: a stage that
+    /// faults again latches again.
+    pub fn order(&mut self, now: Instant, orders: &mut Publisher<Order>) {
+        if let Some(order) = self.supervisor.next_order(now) {
+            if matches!(order, Order::Resume | Order::ClearFault | Order::Arm) {
+                PASSING.into_iter().for_each(|reason| self.latches.clear(reason));
+            }
+            orders.publish(order);
+        }
+    }
+
     /// Figures of every stage.
     #[must_use]
     pub fn figures(&self) -> Vec<(&'static str, Arc<StageStats>)> {

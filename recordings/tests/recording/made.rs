@@ -2,7 +2,10 @@
 
 use bregma_core::arm::Joints;
 use bregma_core::digest::Digest;
-use bregma_core::flow::{Energy, GateState, Heartbeat, Order, Plan, Proposal, Request, Scene, Sent, Sequence, TraceId};
+use bregma_core::flow::{
+    ArmMount, Energy, GateState, Heartbeat, Order, Plan, Proposal, Request, Scene, Sent, Sequence, TraceId,
+};
+use bregma_core::frame::Pose;
 use bregma_core::runner::StepRecord;
 use bregma_core::stage::{Saw, SawAll};
 use bregma_core::time::{Duration, Instant};
@@ -19,6 +22,12 @@ pub fn header() -> Header {
         resolved: "gate.period 4 ms\n".to_owned(),
         seed: Some(1000),
         clock: ClockKind::Simulated,
+        mount: ArmMount {
+            patient_from_arm_base: Pose::identity(),
+            flange_from_tip: Pose::identity(),
+            shaft_radius_mm: 1.25,
+            shaft_length_mm: 180.0,
+        },
         started_s: 1_750_000_000,
     }
 }

@@ -394,7 +394,7 @@ impl Stage for Validate {
     type Out = ValidateOut;
     type Fault = ValidateFault;
     const NAME: &'static str = "validate";
-    const BUDGET: Duration = Duration::from_millis(250);
+    const BUDGET: Duration = Duration::from_millis(1000);
 
     fn step(&mut self, now: Instant, input: &Self::In, out: &mut Self::Out) -> Result<(), Self::Fault> {
         out.verdicts.clear();

@@ -38,13 +38,26 @@ impl Threaded {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn spawn(&mut self, mut node: impl Stepper + 'static) -> std::io::Result<()> {
+    pub fn spawn(&mut self, node: impl Stepper + 'static) -> std::io::Result<()> {
+        self.spawn_prepared(node, || {})
+    }
+
+    /// As [`spawn`](Self::spawn); the new thread first calls `prepare`, to ask the system for its priority.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn_prepared(
+        &mut self,
+        mut node: impl Stepper + 'static,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
         let wake = Arc::new(Wake::new());
         node.wakes(&wake);
         let (name, stats) = (node.name(), node.figures());
         let (ending, clock, own) = (Arc::clone(&self.ending), self.clock.clone(), Arc::clone(&wake));
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             own.bind();
+            prepare();
             while !ending.load(Ordering::Acquire) {
                 let now = clock.now();
                 if node.due(now) {

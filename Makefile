@@ -31,7 +31,8 @@ endif
 PACKAGES := build-essential pkg-config \
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-SCREENSHOT_PACKAGES := chromium
+SCREENSHOT_PACKAGES := python3-venv xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 ffmpeg
+RERUN := 0.36.3
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -90,6 +91,17 @@ fuzz:
 	    $(CARGO) +nightly fuzz run --fuzz-dir $$dir $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	  done; \
 	done
+
+# A real run, ended in the middle of the removal, looked at by rerun's own viewer on a virtual screen.
+screenshot: build
+	$(call install,$(SCREENSHOT_PACKAGES))
+	@mkdir -p $(OUT)
+	@[ -x $(OUT)/rerun/bin/rerun ] || { python3 -m venv $(OUT)/rerun && $(OUT)/rerun/bin/pip install -q rerun-sdk==$(RERUN); }
+	-$(BREGMA) demo --headless --seconds 45 --rrd $(OUT)/screenshot.rrd
+	xvfb-run -a -s "-screen 0 1920x1080x24" $(OUT)/rerun/bin/rerun --window-size 1600x900 \
+	  --screenshot-to $(OUT)/screenshot.png $(OUT)/screenshot.rrd >/dev/null 2>&1
+	ffmpeg -loglevel error -y -i $(OUT)/screenshot.png -vf scale=1600:-1 docs/display.png
+	@echo "docs/display.png"
 
 deny:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -104,7 +104,8 @@ impl Evaluator {
         let mut all: Vec<f64> = self.visible.iter().chain(&self.hidden).chain(&self.tip).copied().collect();
         let overall = Spread::of(&mut all);
         let still = Spread::of(&mut self.still);
-        let (outcome, reason) = judge(&truth, unapproved, supervisor.ended());
+        let why = checked.unexplained.first().map(|u| u.why.to_string());
+        let (outcome, reason) = judge(&truth, unapproved, why, supervisor.ended());
         let declined = match (supervisor.ended(), supervisor.scene.as_ref()) {
             (Some(Ended::Finished | Ended::Asked(_)), Some(scene)) => Some(scene.residual_ml),
             _ => None,
@@ -196,9 +197,20 @@ fn losses(gauges: &[Arc<Gauge>]) -> BTreeMap<&'static str, LaneLoss> {
 }
 
 /// Success as docs/reports.md defines it.
-fn judge(truth: &bregma_patient::Outcome, unapproved: u64, ended: Option<&Ended>) -> (Outcome, String) {
+fn judge(
+    truth: &bregma_patient::Outcome,
+    unapproved: u64,
+    why: Option<String>,
+    ended: Option<&Ended>,
+) -> (Outcome, String) {
+    let unapproved_in_words =
+        why.map(|why| format!("{unapproved} motions of the arm's own log without approval, the first: {why}"));
     let ended_in_words = match ended {
-        None => return (Outcome::Unfinished, "the time ran out before the case ended".to_owned()),
+        None => {
+            let unfinished = "the time ran out before the case ended".to_owned();
+            let words = unapproved_in_words.map_or(unfinished.clone(), |w| format!("{w}; {unfinished}"));
+            return (Outcome::Unfinished, words);
+        }
         Some(Ended::Finished) => "the planner found nothing left to remove".to_owned(),
         Some(Ended::Asked(why)) => format!("the planner asked the surgeon: {why}"),
         Some(Ended::Stuck(why)) => format!("nothing moved any more: {why}"),
@@ -207,9 +219,7 @@ fn judge(truth: &bregma_patient::Outcome, unapproved: u64, ended: Option<&Ended>
     if truth.forbidden_violations > 0 {
         failed.push(format!("{} violations of forbidden structures", truth.forbidden_violations));
     }
-    if unapproved > 0 {
-        failed.push(format!("{unapproved} entries of the arm's log without approval"));
-    }
+    failed.extend(unapproved_in_words);
     if truth.extent_of_resection < 0.95 {
         failed.push(format!("{:.1} % of the resectable core removed, 95 % needed", truth.extent_of_resection * 100.0));
     }

@@ -1,6 +1,7 @@
 //! `bregma inspect`: what a recording holds.
 
 use super::{Goal, say};
+use anyhow::Context;
 use bregma_recordings::{Ending, Recording, Summary};
 use std::path::Path;
 
@@ -9,8 +10,8 @@ use std::path::Path;
 /// # Errors
 /// When it cannot be read at all.
 pub fn run(path: &Path) -> anyhow::Result<Goal> {
-    let mut recording = Recording::open(path)?;
-    let summary = Summary::of(&mut recording)?;
+    let mut recording = Recording::open(path).with_context(|| format!("cannot inspect {}", path.display()))?;
+    let summary = Summary::of(&mut recording).with_context(|| format!("in {}", path.display()))?;
     say(summary.to_text());
     Ok(if recording.ending() == Ending::Complete { Goal::Held } else { Goal::Missed })
 }

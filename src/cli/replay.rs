@@ -12,7 +12,7 @@ use std::path::Path;
 /// # Errors
 /// When the recording cannot be read, or was made with a configuration that this program resolves otherwise.
 pub fn run(path: &Path, check: bool) -> anyhow::Result<Goal> {
-    let session = Session::open(path)?;
+    let session = Session::open(path).with_context(|| format!("cannot replay {}", path.display()))?;
     let header = session.header();
     let config = Config::parse(&header.config_toml, Path::new(".")).context("in the recording's configuration")?;
     ensure!(

@@ -1,6 +1,7 @@
 //! Where things stand on the screen: margins and slices on the left, the microscope and the scene in three
 //! dimensions in the middle, figures and words below.
 
+use rerun::blueprint::components::{PanelState, PlayState};
 use rerun::blueprint::{
     Blueprint, BlueprintPanel, Horizontal, SelectionPanel, Spatial2DView, Spatial3DView, TextDocumentView, TextLogView,
     TimePanel, TimeSeriesView, Vertical,
@@ -35,7 +36,15 @@ pub fn blueprint() -> Blueprint {
                 slice("Sagittal", path::SLICES[2]).into(),
             ])
             .into(),
-            Spatial3DView::new("Tumour, cavity, instrument").with_origin(path::PATIENT).into(),
+            Vertical::new([
+                Spatial3DView::new("Residual core by clearance, cavity, instrument, plan")
+                    .with_origin(path::PATIENT)
+                    .with_contents(["$origin/**", "- $origin/arm/**"])
+                    .into(),
+                Spatial3DView::new("Arm").with_origin(path::PATIENT).into(),
+            ])
+            .with_row_shares([3.0, 1.0])
+            .into(),
             Vertical::new([
                 Spatial2DView::new("Microscope").with_origin(path::MICROSCOPE).into(),
                 TextDocumentView::new("State").with_origin(path::STATE).into(),
@@ -53,7 +62,12 @@ pub fn blueprint() -> Blueprint {
     ])
     .with_row_shares([3.0, 1.0]);
     Blueprint::new(views)
-        .with_blueprint_panel(BlueprintPanel::from_state(rerun::blueprint::components::PanelState::Hidden))
-        .with_selection_panel(SelectionPanel::from_state(rerun::blueprint::components::PanelState::Hidden))
-        .with_time_panel(TimePanel::new())
+        .with_blueprint_panel(BlueprintPanel::from_state(PanelState::Hidden))
+        .with_selection_panel(SelectionPanel::from_state(PanelState::Hidden))
+        .with_time_panel(
+            TimePanel::new()
+                .with_state(PanelState::Collapsed)
+                .with_timeline("session")
+                .with_play_state(PlayState::Following),
+        )
 }

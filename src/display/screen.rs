@@ -38,6 +38,11 @@ fn due(last: Option<Instant>, now: Instant, every: Duration) -> bool {
     last.and_then(|at| now.since(at)).is_none_or(|age| age >= every)
 }
 
+/// What lies farther from the target is not drawn, so that the view opens on the tumour, mm.
+const AROUND_MM: f64 = 45.0;
+/// Length of the instrument that is drawn from its tip, mm; the whole of it hangs on the arm.
+const INSTRUMENT_MM: f64 = 60.0;
+
 impl Screen {
     pub(super) fn new(out: RecordingStream, fixed: Fixed, events: Events) -> Self {
         let screen = Self {
@@ -148,9 +153,11 @@ impl Screen {
     }
 
     fn anatomy(&self, anatomy: &Anatomy) {
-        let (starts, ends): (Vec<_>, Vec<_>) = anatomy.vessels.iter().map(|v| (xyz(&v.start), xyz(&v.end))).unzip();
-        let strips = starts.into_iter().zip(ends).map(|(a, b)| [a, b]);
-        let radii = anatomy.vessels.iter().map(|v| v.radius_mm as f32);
+        let target = anatomy.corridor.target;
+        let near = |p: &Point3<f64>| nalgebra::distance(p, &target) < AROUND_MM;
+        let vessels: Vec<_> = anatomy.vessels.iter().filter(|v| near(&v.start)).collect();
+        let strips = vessels.iter().map(|v| [xyz(&v.start), xyz(&v.end)]);
+        let radii = vessels.iter().map(|v| v.radius_mm as f32);
         let vessels = rerun::LineStrips3D::new(strips).with_radii(radii).with_colors([Color::from_rgb(190, 40, 60)]);
         self.log(&format!("{}/vessels", path::PATIENT), &vessels);
 
@@ -168,7 +175,6 @@ impl Screen {
 
         let eloquent: Vec<_> =
             anatomy.regions.iter().filter(|r| r.kind == bregma_core::flow::RegionKind::Eloquent).collect();
-        let near = |p: &Point3<f64>| nalgebra::distance(p, &anatomy.corridor.target) < 70.0;
         let points: Vec<_> = anatomy
             .labels
             .iter()
@@ -218,9 +224,12 @@ impl Screen {
 
         let tip = base * frames[sent.joints.count()] * self.fixed.mount.flange_from_tip.isometry();
         let at = |z: f64| xyz(&(tip * Point3::new(0.0, 0.0, z)));
-        let shaft = rerun::LineStrips3D::new([[at(0.0), at(-self.fixed.mount.shaft_length_mm)]]);
+        let whole = rerun::LineStrips3D::new([[at(-INSTRUMENT_MM), at(-self.fixed.mount.shaft_length_mm)]]);
+        let metal = Color::from_rgb(225, 230, 240);
+        self.log(&format!("{}/arm/shaft", path::PATIENT), &whole.with_radii([2.0]).with_colors([metal]));
+        let shaft = rerun::LineStrips3D::new([[at(0.0), at(-INSTRUMENT_MM)]]);
         let hot = sent.energy.ultrasound;
-        let colour = if hot { Color::from_rgb(255, 120, 40) } else { Color::from_rgb(225, 230, 240) };
+        let colour = if hot { Color::from_rgb(255, 120, 40) } else { metal };
         let shaft = shaft.with_radii([self.fixed.mount.shaft_radius_mm as f32]).with_colors([colour]);
         self.log(&format!("{}/instrument", path::PATIENT), &shaft);
     }

@@ -1,3 +1,5 @@
+//! The greedy planner on synthetic tumours: what is reached, what is kept clear of, and that it ends.
+
 use super::*;
 use crate::memory::Memory;
 use crate::world::{Answer, CUT_MM, SHAFT_MM, Theatre, World, at, pointing_down};

@@ -1,3 +1,5 @@
+//! The stage: when a plan is due, and what becomes of the ones before.
+
 use super::*;
 use crate::world::{Answer, Theatre, World};
 use bregma_core::arm::Joints;

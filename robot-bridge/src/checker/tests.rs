@@ -105,3 +105,31 @@ fn a_motion_after_its_expiry_and_a_jump_along_the_path_are_caught() {
     let (_, why) = found(|log, _| log[30].joints.as_mut_slice()[0] = f64::NAN);
     assert!(matches!(why, Why::OffPath { .. }), "{why}");
 }
+
+/// A motion often begins by withdrawing along the shaft, as the retract path does: until they part, the arm
+/// is on both, and the checker must not follow it down the wrong one.
+#[test]
+fn a_path_that_begins_like_the_way_out_is_explained() {
+    let (_, approvals) = log();
+    let mut record = approvals[0].clone();
+    let shared = 60;
+    let mut out = record.path.knots[..shared].to_vec();
+    let parted = out[shared - 1];
+    for step in 1..shared {
+        let mut knot = parted;
+        knot.as_mut_slice()[0] += 0.001 * step as f64;
+        out.push(knot);
+    }
+    record.retract.energy = vec![0; out.len()];
+    record.retract.knots = out;
+    let entry = |(i, knot): (usize, &Joints)| ArmLogEntry {
+        at: record.decided + Duration::from_nanos(record.path.period.nanos() * i as u64),
+        joints: *knot,
+        energy: 0,
+        approval: Some(record.sequence.0),
+    };
+    let log: Vec<_> = record.path.knots.iter().enumerate().map(entry).collect();
+    let report = executed_unapproved(&log, std::slice::from_ref(&record));
+    assert_eq!(report.unexplained, [], "{:?}", report.unexplained.first());
+    assert_eq!(report.executed, 1);
+}

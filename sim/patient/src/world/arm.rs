@@ -22,6 +22,9 @@ const SHAFT_LENGTH_MM: f64 = 180.0;
 /// Where the tip stands at rest, outside the craniotomy on the corridor's axis.
 const STANDOFF_MM: f64 = 30.0;
 
+/// After a hold it follows again once it is told to be within that of where it is, rad.
+const RESUMES_WITHIN_RAD: f64 = 1e-3;
+
 /// Why the arm wrote a line into its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArmEvent {
@@ -29,7 +32,7 @@ pub enum ArmEvent {
     Executed,
     /// The watchdog tripped: holding, energy off.
     Watchdog,
-    /// Commands came again after that.
+    /// A command came again after that, to stand where it stands.
     Resumed,
 }
 
@@ -130,11 +133,18 @@ impl SimulatedArm {
         self.approval = sent.approval;
         self.retracting = sent.retracting;
         self.last_command = Some(now);
-        if self.holding {
+        // After a hold the way to where the path has gone on to is not the path: it goes on only when it is
+        // told to stand where it stands.
+        if self.holding && sent.joints.distance(&self.joints) <= RESUMES_WITHIN_RAD {
             self.holding = false;
             self.write(now, ArmEvent::Resumed, false);
         }
         Ok(())
+    }
+
+    /// Whether it follows commands.
+    pub(crate) const fn ready(&self) -> bool {
+        !self.holding
     }
 
     /// One step; what the instrument really does in it.

@@ -30,7 +30,12 @@ fn fault(device: &str, what: impl Into<String>) -> DeviceFault {
 impl Arm for ArmHandle {
     fn state(&mut self, now: Instant) -> Result<ArmState, DeviceFault> {
         let world = self.0.at(now);
-        Ok(ArmState { joints: world.arm.joints, speeds: world.arm.speeds, ready: true, captured: world.now })
+        Ok(ArmState {
+            joints: world.arm.joints,
+            speeds: world.arm.speeds,
+            ready: world.arm.ready(),
+            captured: world.now,
+        })
     }
 
     fn command(&mut self, now: Instant, sent: &Sent) -> Result<(), DeviceFault> {

@@ -116,6 +116,8 @@ fn without_commands_the_arm_holds_with_the_energy_off() {
     let world = theatre(exact());
     let (mut arm, mut console) = (world.arm(), world.instrument());
     let mut joints = arm.state(ms(0)).expect("answers").joints;
+    arm.command(ms(0), &sent(joints, ms(0))).expect("takes it");
+    assert!(arm.state(ms(0)).expect("answers").ready, "it follows once it is told to stand where it stands");
     joints.as_mut_slice()[3] += 1.0;
     arm.command(ms(0), &sent(joints, ms(0))).expect("takes it");
     console.energise(ms(0), Energy::CUT).expect("switches");
@@ -127,6 +129,10 @@ fn without_commands_the_arm_holds_with_the_energy_off() {
     assert!((ms(30)..=ms(36)).contains(&last.time), "{}", last.time);
     assert_eq!(arm.state(ms(400)).expect("answers").joints, stopped);
     assert!(stopped.distance(&joints) > 0.5);
+    // A command that goes on from somewhere else is not followed: the way there would be nobody's path.
+    arm.command(ms(396), &sent(joints, ms(396))).expect("heard");
+    let state = arm.state(ms(400)).expect("answers");
+    assert!(!state.ready && state.joints == stopped);
     arm.command(ms(400), &sent(stopped, ms(400))).expect("takes it");
     assert!(world.arm_log().iter().any(|l| l.event == ArmEvent::Resumed && l.time == ms(400)));
     let zero = WorldSettings { arm_watchdog: Duration::ZERO, ..exact() };

@@ -60,7 +60,7 @@ impl Taps {
     /// Hangs onto everything that the recording keeps.
     pub fn hang_all(&mut self, t: &mut Topics) {
         self.hang("tips to record", &mut t.tips, |n, v| Item::tip(n, *v));
-        self.hang("volumes to record", &mut t.volumes, |n, v| Item::volume(n, v));
+        self.hang("volumes to record", &mut t.volumes, Item::volume);
         self.hang("registration to record", &mut t.registration, |n, v| Item::registration(n, *v));
         self.hang("anatomy to record", &mut t.anatomy, |n, v| Item::anatomy(n, Arc::clone(v)));
         self.hang("scenes to record", &mut t.scenes, |n, v| Item::scene(n, Arc::clone(v)));

@@ -105,7 +105,7 @@ fn pose_of<To: Frame, From: Frame>(
     let turn = Quaternion::new(d, a, b, c);
     let refused =
         |found: String| HeaderError::Value { field, found, need: "a finite translation and a unit quaternion" };
-    if !((turn.norm() - 1.0).abs() < 1e-6) {
+    if !(1.0 - 1e-6..=1.0 + 1e-6).contains(&turn.norm()) {
         return Err(refused(format!("{turn}")));
     }
     // Not normalised again: that could change its last bit.

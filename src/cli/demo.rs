@@ -163,7 +163,7 @@ fn watch(
         }
         for event in running.events.since(told) {
             told = event.number;
-            bar.println(format!("{} {}", event.at, event.words));
+            bar.suspend(|| say(format!("{} {}", event.at, event.words)));
         }
         if let Some(length) = now.since(stretch.0).filter(|length| *length >= FPS_STRETCH) {
             let scenes = running.flowing.scenes.load(Ordering::Relaxed);

@@ -146,7 +146,7 @@ fn watch(seconds: Option<f64>, running: &mut live::Live) -> Option<Reason> {
         }
         for event in running.events.since(told) {
             told = event.number;
-            bar.println(format!("{} {}", event.at, event.words));
+            bar.suspend(|| say(format!("{} {}", event.at, event.words)));
         }
         if running.latches.read().has(Reason::VideoLost) {
             bar.finish_and_clear();

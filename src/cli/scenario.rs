@@ -54,7 +54,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
                     match scenario::case(&suite, &config, &source, seed) {
                         Ok(case) => {
                             let cpu = cpu_seconds() - before;
-                            bar.println(line(&case, cpu));
+                            bar.suspend(|| say(line(&case, cpu)));
                             lock(&done).push((case, cpu));
                             bar.inc(1);
                         }

@@ -135,6 +135,6 @@ mod tests {
         let mut rgb = Vec::new();
         draw(&scene, &roi, Plane::Axial, [5, 5, 5], &mut rgb);
         let lines = rgb.chunks_exact(3).filter(|c| *c == [255, 255, 255]).count();
-        assert!(lines >= 4 * SCALE - 4 && lines <= 4 * SCALE, "{lines} white pixels");
+        assert!((4 * SCALE - 4..=4 * SCALE).contains(&lines), "{lines} white pixels");
     }
 }

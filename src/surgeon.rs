@@ -46,11 +46,13 @@ impl Surgeon {
 
     /// The planner proposes something.
     pub fn hears(&mut self, plan: &Plan) {
-        match &plan.proposal {
-            Proposal::Request(Request::Finish) => self.ended = Some(Ended::Finished),
-            Proposal::Request(Request::AskSurgeon(why)) => self.ended = Some(Ended::Asked(why.clone())),
-            Proposal::Request(Request::Irrigate | Request::Look | Request::NewMri) | Proposal::Motions(_) => {}
-        }
+        let ended = match &plan.proposal {
+            Proposal::Request(Request::Finish) => Ended::Finished,
+            Proposal::Request(Request::AskSurgeon(why)) => Ended::Asked(why.clone()),
+            Proposal::Request(Request::Irrigate | Request::Look | Request::NewMri) | Proposal::Motions(_) => return,
+        };
+        // A planner that asked goes on to finish: the question is how the case ended.
+        self.ended.get_or_insert(ended);
     }
 
     /// What to order now.

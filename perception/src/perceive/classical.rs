@@ -14,7 +14,7 @@ use bregma_core::digest::{Digest, Digester};
 use bregma_core::flow::{ROI_EDGE, ROI_SPACING_MM, ROI_VOXELS};
 
 /// Name of this estimator and version of its arithmetic.
-const NAME: &str = "bregma classical estimator 1";
+const NAME: &str = "bregma classical estimator 2";
 const T1C: usize = 0;
 const FLAIR: usize = 1;
 const FLUORESCENCE: usize = 3;
@@ -209,8 +209,11 @@ fn steps_within(reach: f64) -> Vec<([isize; 3], f32)> {
 fn digest_of(settings: &Settings) -> Digest {
     let p = &settings.prior;
     let mut d = Digester::new(NAME);
-    [f64::from(p.contrast), f64::from(p.z_min), f64::from(p.flair_z_min), p.component_ml, p.together_mm]
+    p.contrast
         .into_iter()
+        .chain([p.z_min, p.flair_z_min])
+        .map(f64::from)
+        .chain([p.component_ml, p.target_mm, p.together_mm])
         .chain([p.closing_mm, p.scale_mm, p.logit_max, settings.sensitivity, settings.specificity])
         .chain([settings.spread_mm, f64::from(settings.half_life_s)])
         .for_each(|v| {

@@ -2,8 +2,11 @@
 //! encloses.
 //!
 //! 1. T1c, smoothed by a 1-2-1 kernel on fine grids, is *enhancing* above `median + contrast × 1.4826 ×
-//!    MAD` of the brain on this grid, and above `z_min`; where there is FLAIR, it is not dark there.
-//! 2. The component nearest to the grid's middle and those not much farther away are the rim; its surface
+//!    MAD` of the brain on this grid, and above `z_min`; where there is FLAIR, it is not dark there. The
+//!    contrast falls from `contrast[0]` to `contrast[1]` until something enhances near the target: the thin
+//!    rim of a small core is dim, while a lower contrast from the start would let vessels in.
+//! 2. The component nearest to the grid's middle, not farther than `target_mm` from it, and those not much
+//!    farther away are the rim; its surface
 //!    is then drawn again, on the scan as it is, half-way between the brain's median and the rim's, where a
 //!    blurred edge lies.
 //! 3. Closed by `closing_mm` and with its holes filled it is the core: necrosis belongs to it.
@@ -21,18 +24,22 @@ use bregma_core::grid::Grid;
 /// Histogram for medians: z from −8 to 8.
 const BINS: usize = 1024;
 const Z_REACH: f32 = 8.0;
+/// By which the contrast falls while nothing enhances near the target.
+const CONTRAST_STEP: f32 = 0.2;
 
 /// What makes tissue core.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PriorSettings {
-    /// Robust standard deviations above the brain's median.
-    pub contrast: f32,
+    /// Robust standard deviations above the brain's median: where the search starts, and where it ends.
+    pub contrast: [f32; 2],
     /// Least z of enhancing tissue.
     pub z_min: f32,
     /// Least FLAIR z of enhancing tissue.
     pub flair_z_min: f32,
     /// Components smaller than this are vessels or noise, mL.
     pub component_ml: f64,
+    /// The core's nearest component is at most that far from the target, mm.
+    pub target_mm: f64,
     /// A component belongs to the core when it is at most this much farther from the target than the
     /// nearest one, mm.
     pub together_mm: f64,
@@ -47,10 +54,11 @@ pub struct PriorSettings {
 impl Default for PriorSettings {
     fn default() -> Self {
         Self {
-            contrast: 2.0,
+            contrast: [2.0, 1.2],
             z_min: 1.0,
             flair_z_min: -2.0,
             component_ml: 0.1,
+            target_mm: 20.0,
             together_mm: 6.0,
             closing_mm: 2.5,
             scale_mm: 1.0,
@@ -112,8 +120,14 @@ impl Prior {
         }
         let median = median_of(&mut self.bins, &self.smooth, brain, 0.0, false);
         let spread = 1.4826 * median_of(&mut self.bins, &self.smooth, brain, median, true);
-        let mut least = (median + settings.contrast * spread).max(settings.z_min);
+        let mut contrast = settings.contrast[0];
+        let mut least = (median + contrast * spread).max(settings.z_min);
         self.select(settings, least, flair, brain, grid);
+        while self.rim.count() == 0 && contrast > settings.contrast[1] {
+            contrast = (contrast - CONTRAST_STEP).max(settings.contrast[1]);
+            least = (median + contrast * spread).max(settings.z_min);
+            self.select(settings, least, flair, brain, grid);
+        }
         if self.rim.count() > 0 {
             // Smoothing finds the rim and would also thin it: its edge is drawn on the scan as it is.
             self.smooth.copy_from_slice(t1c);
@@ -173,11 +187,15 @@ impl Prior {
         let mut nearest = f64::INFINITY;
         flood.components(&self.mask, |members| {
             if members.len() >= least {
-                nearest = nearest.min(away_mm(members));
+                let away = away_mm(members);
+                if away <= settings.target_mm {
+                    nearest = nearest.min(away);
+                }
             }
         });
         flood.components(&self.mask, |members| {
-            if members.len() >= least && away_mm(members) <= nearest + settings.together_mm {
+            let belongs = nearest.is_finite() && members.len() >= least;
+            if belongs && away_mm(members) <= nearest + settings.together_mm {
                 members.iter().for_each(|m| {
                     rim.put(*m as usize);
                 });

@@ -8,24 +8,23 @@
 //! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** brain
 //! shift, mass effect, bleeding that hides the wall, forces.
 
-mod approach;
+mod anatomy;
 mod distance;
-mod eloquent;
-mod head;
+mod microscope;
 mod patient;
 mod random;
 mod scanner;
-mod template;
+#[cfg_attr(not(test), expect(dead_code, reason = "the solvers that move it come next"))]
+mod shift;
 mod truth;
 mod tumour;
-mod vessels;
 mod world;
 
+pub use anatomy::template::TemplateError;
+pub use anatomy::vessels::FORBIDDEN_DIAMETER_MM;
 pub use patient::{GrowError, Patient, PatientSettings};
 pub use scanner::WriteScanError;
-pub use template::TemplateError;
 pub use truth::{Label, TRUTH_EDGE};
-pub use vessels::FORBIDDEN_DIAMETER_MM;
 pub use world::{
     ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, MarginErrors, MicroscopeHandle, Outcome,
     PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError, WorldSettings,

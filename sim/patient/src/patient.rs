@@ -4,15 +4,15 @@
 //! that the patient's UID names. **Determinism:** the same seed and settings give the same bytes.
 //! **Allocation:** about 40 MB. **Not modelled:** brain shift, mass effect.
 
-use crate::approach::{self, Goal};
+use crate::anatomy::approach::{self, Goal};
+use crate::anatomy::eloquent;
+use crate::anatomy::head::{Head, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
+use crate::anatomy::template::{Template, TemplateError, template};
+use crate::anatomy::vessels::{self, FORBIDDEN_DIAMETER_MM};
 use crate::distance;
-use crate::eloquent;
-use crate::head::{Head, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
 use crate::random::{Draws, Purpose};
-use crate::template::{Template, TemplateError, template};
 use crate::truth::{self, Label, Truth};
 use crate::tumour::{self, CORE_DENSITY, Growth, Tumour};
-use crate::vessels::{self, FORBIDDEN_DIAMETER_MM};
 use bregma_core::flow::{Anatomy, Capsule, Corridor, Craniotomy, Region, RegionKind};
 use bregma_core::frame::FrameId;
 use nalgebra::Point3;

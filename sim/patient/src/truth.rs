@@ -2,9 +2,9 @@
 //!
 //! **Frame:** patient LPS, mm. Voxels coincide with the head's.
 
+use crate::anatomy::eloquent;
+use crate::anatomy::head::{Head, tissue};
 use crate::distance;
-use crate::eloquent;
-use crate::head::{Head, tissue};
 use crate::tumour::{CORE_DENSITY, VISIBLE_DENSITY};
 use bregma_core::flow::Capsule;
 use bregma_core::grid::Grid;
@@ -14,6 +14,12 @@ use nalgebra::Point3;
 pub const TRUTH_EDGE: usize = 112;
 /// Distances to vessels are kept up to there.
 pub(crate) const VESSEL_REACH_MM: f32 = 6.0;
+/// Tissue there.
+pub(crate) const SOLID: u8 = 0;
+/// Open when the case started.
+pub(crate) const OPEN: u8 = 1;
+/// Removed since.
+pub(crate) const REMOVED: u8 = 2;
 
 /// What a voxel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +107,7 @@ pub(crate) fn labels(head: &Head, grid: &Grid, tissues: &[u8], density: &[f32], 
     let label = |i: usize| match tissues[i] {
         tissue::OUTSIDE => {
             let above = -head.depth_mm(&grid.centre(grid.voxel(i)));
-            if (crate::head::SKULL_INNER_MM..crate::head::SKULL_OUTER_MM).contains(&above) {
+            if (crate::anatomy::head::SKULL_INNER_MM..crate::anatomy::head::SKULL_OUTER_MM).contains(&above) {
                 Label::Skull
             } else {
                 Label::Outside

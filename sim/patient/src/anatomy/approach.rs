@@ -4,8 +4,8 @@
 //! cone 6 mm clear of eloquent tissue, 4 mm of vessels of 1 mm or more, out of the ventricles and on its
 //! own side. **Frame:** patient LPS, mm.
 
-use crate::head::{Head, SKULL_OUTER_MM, tissue};
-use crate::vessels::FORBIDDEN_DIAMETER_MM;
+use crate::anatomy::head::{Head, SKULL_OUTER_MM, tissue};
+use crate::anatomy::vessels::FORBIDDEN_DIAMETER_MM;
 use bregma_core::flow::{Capsule, Corridor, Craniotomy};
 use nalgebra::{Point3, Vector3};
 

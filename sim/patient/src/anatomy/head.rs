@@ -4,9 +4,9 @@
 //! voxels are 2 × 2 × 2 of the fine one's). Skull and scalp are *modelled* as shells around the brain
 //! mask, since the template has none: bone from 1.5 to 9 mm outside it, scalp to 14 mm.
 
+use crate::anatomy::template::Template;
 use crate::distance;
 use crate::random::{Draws, Purpose};
-use crate::template::Template;
 use bregma_core::grid::Grid;
 use nalgebra::{Matrix3, Point3, Vector3};
 

@@ -9,9 +9,9 @@ use flate2::read::GzDecoder;
 use nifti::{InMemNiftiObject, NiftiHeader, NiftiObject};
 use std::sync::OnceLock;
 
-const T1: &[u8] = include_bytes!("../assets/mni_icbm152_2009a_t1.nii.gz");
-const GREY: &[u8] = include_bytes!("../assets/mni_icbm152_2009a_gm.nii.gz");
-const WHITE: &[u8] = include_bytes!("../assets/mni_icbm152_2009a_wm.nii.gz");
+const T1: &[u8] = include_bytes!("../../assets/mni_icbm152_2009a_t1.nii.gz");
+const GREY: &[u8] = include_bytes!("../../assets/mni_icbm152_2009a_gm.nii.gz");
+const WHITE: &[u8] = include_bytes!("../../assets/mni_icbm152_2009a_wm.nii.gz");
 
 /// An embedded volume cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@
 //! RAS, approximate). They keep away from the tumour's core, as vessels that a growing mass displaces do.
 //! **Not modelled:** the tumour's own vessels, and flow.
 
-use crate::head::{Head, tissue};
+use crate::anatomy::head::{Head, tissue};
 use crate::random::Draws;
 use bregma_core::flow::Capsule;
 use nalgebra::{Point3, Vector3};

@@ -6,12 +6,11 @@
 //! 5-ALA: red where cell density is high, with sensitivity 0.87 and specificity 0.89 (misses spatially
 //! correlated over about 3 mm), dark in necrosis. **Not modelled:** blood, glare, bleaching, scatter.
 
-use super::TipInPatient;
-use super::arm::SHAFT_RADIUS_MM;
-use super::instrument::{REMOVED, SOLID};
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose, mix, normal_pair};
-use crate::truth::{Label, TRUTH_EDGE};
+use crate::truth::{Label, REMOVED, SOLID, TRUTH_EDGE};
+use crate::world::SHAFT_RADIUS_MM;
+use crate::world::TipInPatient;
 use bregma_core::flow::{CameraCalibration, Light, VideoFrame};
 use bregma_core::time::Instant;
 use nalgebra::{Matrix3, Point3, Vector3};
@@ -32,7 +31,7 @@ const NOISE: usize = 1 << 16;
 /// Neighbourhood that a surface's normal is taken from, voxels.
 const NORMAL_REACH: i32 = 2;
 
-pub(super) struct Renderer {
+pub(crate) struct Renderer {
     patient: Arc<Patient>,
     camera: CameraCalibration,
     light: Light,
@@ -50,7 +49,7 @@ pub(super) struct Renderer {
 }
 
 impl Renderer {
-    pub(super) fn new(patient: Arc<Patient>, camera: CameraCalibration, light: Light, state: Vec<u8>) -> Self {
+    pub(crate) fn new(patient: Arc<Patient>, camera: CameraCalibration, light: Light, state: Vec<u8>) -> Self {
         let [width, height] = camera.size_px;
         let n = width * height;
         let truth = &patient.truth;
@@ -83,18 +82,18 @@ impl Renderer {
         renderer
     }
 
-    pub(super) const fn size_px(&self) -> [usize; 2] {
+    pub(crate) const fn size_px(&self) -> [usize; 2] {
         self.camera.size_px
     }
 
     /// The truth voxel that a pixel sees.
     #[cfg(test)]
-    pub(super) fn sees(&self, pixel: usize) -> Option<usize> {
+    pub(crate) fn sees(&self, pixel: usize) -> Option<usize> {
         Some(self.seen[pixel]).filter(|s| *s < NOTHING).map(|s| s as usize)
     }
 
     /// Opens removed voxels and looks again where they could be seen.
-    pub(super) fn open(&mut self, removed: &[u32]) {
+    pub(crate) fn open(&mut self, removed: &[u32]) {
         for index in removed {
             self.state[*index as usize] = REMOVED;
         }
@@ -136,7 +135,7 @@ impl Renderer {
     }
 
     /// Writes the picture with the instrument in it.
-    pub(super) fn picture(&self, tip: &TipInPatient, captured: Instant, frame: &mut VideoFrame) {
+    pub(crate) fn picture(&self, tip: &TipInPatient, captured: Instant, frame: &mut VideoFrame) {
         let [width, height] = self.camera.size_px;
         (frame.width, frame.height, frame.light, frame.captured) = (width, height, self.light, captured);
         frame.rgb.resize(width * height * 3, 0);

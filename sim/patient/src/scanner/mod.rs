@@ -5,7 +5,7 @@
 //! field and Rician noise. **Frames:** memory is LPS; the NIfTI files are RAS, as NIfTI's world is.
 //! **Allocation:** about 60 MB a scan. **Not modelled:** distortion by air, movement.
 
-use crate::head::{Head, SCALP_OUTER_MM, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
+use crate::anatomy::head::{Head, SCALP_OUTER_MM, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose, mix, normal_pair};
 use crate::truth::Label;

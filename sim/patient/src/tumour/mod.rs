@@ -5,8 +5,8 @@
 //! wanted volume. **Time:** the step is 0.15 mm² / D, below the scheme's limit of 1/6 mm² / D. **Not
 //! modelled:** mass effect, and lobes that are not Fisher–KPP.
 
+use crate::anatomy::head::tissue;
 use crate::distance;
-use crate::head::tissue;
 use bregma_core::grid::Grid;
 
 /// Cell density that T1c shows: the core's edge.

@@ -5,8 +5,8 @@
 //! is slightly wrong. **Not modelled:** lens distortion, focus, glare.
 
 use super::arm::SimulatedArm;
-use super::render::Renderer;
 use super::{SharedWorld, WorldSettings, finite};
+use crate::microscope::render::Renderer;
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose, turn};
 use bregma_core::devices::{Camera, DeviceFault};

@@ -6,11 +6,11 @@
 
 use super::TipInPatient;
 use super::arm::SHAFT_RADIUS_MM;
+use crate::anatomy::vessels::FORBIDDEN_DIAMETER_MM;
 use crate::distance;
 use crate::patient::Patient;
-use crate::truth::Label;
+use crate::truth::{Label, OPEN, REMOVED, SOLID};
 use crate::tumour::HEALTHY_DENSITY;
-use crate::vessels::FORBIDDEN_DIAMETER_MM;
 use bregma_core::flow::Capsule;
 use bregma_core::time::Duration;
 use nalgebra::{Point3, Vector3};
@@ -29,13 +29,6 @@ const SHAFT_IN_HEAD_MM: usize = 80;
 const LEFT_MM: f64 = 0.5;
 /// Voxels of 1 mm within [`REACH_MM`] of a point lie in a box of 5 × 5 × 5.
 const NEAR_MAX: usize = 125;
-
-/// Tissue there.
-pub(crate) const SOLID: u8 = 0;
-/// Open when the case started.
-pub(crate) const OPEN: u8 = 1;
-/// Removed since.
-pub(crate) const REMOVED: u8 = 2;
 
 pub(crate) struct Resection {
     /// Of each truth voxel: [`SOLID`], [`OPEN`] or [`REMOVED`].

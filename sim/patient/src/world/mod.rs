@@ -10,7 +10,6 @@ mod camera;
 mod devices;
 mod instrument;
 mod outcome;
-mod render;
 #[cfg(test)]
 mod tests;
 mod tracker;
@@ -22,6 +21,7 @@ pub use outcome::{ErrorSummary, MarginErrors, Outcome};
 
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
+pub(crate) use arm::SHAFT_RADIUS_MM;
 use arm::SimulatedArm;
 use bregma_core::flow::{ArmMount, CameraCalibration, Energy, Light, Registration};
 use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Reference, Tip};

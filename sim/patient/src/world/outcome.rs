@@ -3,10 +3,10 @@
 //! Definitions are those of the report's fields. **Units:** mL, cm², mm, s. **Allocation:** a few MB a
 //! call. The oracle's term of *success* and the independent check of the arm's log are the caller's.
 
-use super::instrument::{OPEN, REMOVED, SOLID};
 use super::{SharedWorld, World};
 use crate::distance;
 use crate::truth::{Label, TRUTH_EDGE};
+use crate::truth::{OPEN, REMOVED, SOLID};
 use bregma_core::flow::{Scene, voxel};
 use bregma_core::grid::Grid;
 use nalgebra::Point3;

@@ -1,10 +1,10 @@
 //! The theatre, driven through its devices and scored by its truth.
 
-use super::instrument::{REMOVED, SOLID};
-use super::render::Renderer;
 use super::*;
+use crate::microscope::render::Renderer;
 use crate::patient::tests::grown;
 use crate::truth::Label;
+use crate::truth::{REMOVED, SOLID};
 use bregma_core::arm::{ArmModel, ArmModelId, Ik, Joints};
 use bregma_core::devices::{Arm, Camera, EnablingInput, Instrument, Scanner, Tracker};
 use bregma_core::flow::{GateState, Scene, Sent, Sequence, TrackingStatus, VideoFrame, roi_grid, voxel};

@@ -1,0 +1,133 @@
+//! A displacement field on a coarse grid, both ways.
+//!
+//! **Units and frame:** mm, patient LPS. `now = rest + displacement(rest)`; the way back is kept beside it,
+//! found by fixed-point iteration, which converges while the displacement changes by less than a
+//! millimetre per millimetre. **Allocation:** in [`Field::still`] only.
+
+use bregma_core::grid::Grid;
+use nalgebra::{Point3, Vector3};
+
+/// Fixed-point steps towards the inverse; each divides the error by the inverse of the largest strain.
+const INVERSE_STEPS: usize = 12;
+
+/// Where tissue is now.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Field {
+    grid: Grid,
+    /// At rest points: where they went.
+    forward: Vec<Vector3<f32>>,
+    /// At points now: where they came from.
+    back: Vec<Vector3<f32>>,
+    /// Rises with every change.
+    version: u64,
+}
+
+impl Field {
+    /// Nothing has moved.
+    pub(crate) fn still(grid: Grid) -> Self {
+        Self { grid, forward: vec![Vector3::zeros(); grid.len()], back: vec![Vector3::zeros(); grid.len()], version: 0 }
+    }
+
+    pub(crate) const fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The displacement of every rest point of the grid, mm.
+    pub(crate) fn displacements(&self) -> &[Vector3<f32>] {
+        &self.forward
+    }
+
+    /// Sets every displacement and finds the way back.
+    pub(crate) fn update(&mut self, set: impl FnOnce(&mut [Vector3<f32>])) {
+        set(&mut self.forward);
+        self.version += 1;
+        for index in 0..self.back.len() {
+            let now = self.grid.centre(self.grid.voxel(index));
+            // The last inverse is near the new one.
+            let mut off = self.back[index];
+            for _ in 0..INVERSE_STEPS {
+                let next = -sample(&self.grid, &self.forward, &(now + off.cast::<f64>()));
+                let moved = (next - off).norm();
+                off = next;
+                if moved < 1e-3 {
+                    break;
+                }
+            }
+            self.back[index] = off;
+        }
+    }
+
+    /// Where a rest point is now.
+    pub(crate) fn now(&self, rest: &Point3<f64>) -> Point3<f64> {
+        rest + sample(&self.grid, &self.forward, rest).cast::<f64>()
+    }
+
+    /// Where what is here now was at rest.
+    pub(crate) fn rest(&self, now: &Point3<f64>) -> Point3<f64> {
+        now + sample(&self.grid, &self.back, now).cast::<f64>()
+    }
+}
+
+/// Trilinear; the border's value continues outside.
+fn sample(grid: &Grid, field: &[Vector3<f32>], at: &Point3<f64>) -> Vector3<f32> {
+    let c = grid.coordinates(at);
+    let mut base = [0_usize; 3];
+    let mut f = [0.0_f32; 3];
+    for a in 0..3 {
+        let inside = c[a].clamp(0.0, (grid.dims[a] - 1) as f64);
+        base[a] = (inside.floor() as usize).min(grid.dims[a].saturating_sub(2));
+        f[a] = (inside - base[a] as f64) as f32;
+    }
+    let stride = [1, grid.dims[0], grid.dims[0] * grid.dims[1]];
+    let first = grid.index(base);
+    let step: [usize; 3] = std::array::from_fn(|a| if grid.dims[a] > 1 { stride[a] } else { 0 });
+    let line = |i: usize| field[i].lerp(&field[i + step[0]], f[0]);
+    let plane = |i: usize| line(i).lerp(&line(i + step[1]), f[1]);
+    plane(first).lerp(&plane(first + step[2]), f[2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bent() -> Field {
+        let grid = Grid { dims: [20, 22, 18], spacing_mm: 4.0, origin: [-40.0, -44.0, -36.0] };
+        let mut field = Field::still(grid);
+        field.update(|u| {
+            for (index, u) in u.iter_mut().enumerate() {
+                let at = grid.centre(grid.voxel(index)).coords.cast::<f32>();
+                *u = Vector3::new(
+                    3.0 * (at.y / 25.0).sin(),
+                    2.0 * (at.z / 30.0).cos(),
+                    -6.0 * (-at.norm_squared() / 800.0).exp(),
+                );
+            }
+        });
+        field
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back_is_where_it_was(x in -30.0..30.0f64, y in -30.0..30.0f64, z in -25.0..25.0f64) {
+            let field = bent();
+            let rest = Point3::new(x, y, z);
+            let back = field.rest(&field.now(&rest));
+            // The inverse is linear between points 4 mm apart.
+            prop_assert!((back - rest).norm() < 0.25, "{:?}", back - rest);
+        }
+    }
+
+    #[test]
+    fn a_still_field_moves_nothing_and_a_changed_one_says_so() {
+        let field = Field::still(Grid { dims: [3; 3], spacing_mm: 4.0, origin: [0.0; 3] });
+        let at = Point3::new(1.0, 50.0, -3.0);
+        assert_eq!((field.now(&at), field.rest(&at), field.version()), (at, at, 0));
+        assert_eq!(bent().version(), 1);
+        assert_eq!(bent().displacements().len(), bent().grid().len());
+    }
+}

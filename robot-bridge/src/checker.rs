@@ -123,14 +123,21 @@ struct Stretch<'a> {
     energy: u8,
 }
 
-/// Where the arm can be on the approval that it executes. A path often begins by withdrawing along the shaft,
-/// as the retract path does: until they part, the arm is on both.
-#[derive(Clone, Copy)]
+/// Where the arm can be on the approval that it executes. A path may pass the same joints more than once: it
+/// withdraws along the shaft as the retract path does, it turns and comes back, it dwells. All those places
+/// are kept, until the arm's way tells them apart.
+#[derive(Clone)]
 struct Follow {
     approval: u64,
-    /// On the path, and on the retract path.
-    places_ns: [Option<i64>; 2],
+    places: Vec<Place>,
     at: Instant,
+}
+
+/// Places that pass the same joints, from one to another, ns; negative on the retract path.
+#[derive(Clone, Copy)]
+struct Place {
+    from_ns: i64,
+    to_ns: i64,
 }
 
 /// Joins what the arm executed with what was approved.
@@ -186,7 +193,7 @@ fn explain(
         };
     };
     let record = approvals.iter().find(|a| a.sequence.0 == named).ok_or(Why::Unknown(named))?;
-    let last = match *follow {
+    let last = match follow {
         Some(last) if last.approval > named => return Err(Why::Spent { named, newest: last.approval }),
         Some(last) if last.approval == named => last,
         Some(_) | None => {
@@ -194,44 +201,25 @@ fn explain(
                 return Err(Why::Expired { named, expires: record.expires });
             }
             // It begins: at the path's start, a moment ago.
-            Follow { approval: named, places_ns: [Some(0), None], at: entry.at }
+            &Follow { approval: named, places: vec![Place { from_ns: 0, to_ns: 0 }], at: entry.at }
         }
     };
     let passed = entry.at.since(last.at).unwrap_or(Duration::ZERO) + AHEAD_MAX;
-    let mut places_ns = [None; 2];
-    let mut off_rad = f64::INFINITY;
-    for (side, place) in SIDES.into_iter().zip(&mut places_ns) {
-        for near_ns in last.places_ns.into_iter().flatten() {
-            let found = locate(record, side, &entry.joints, near_ns, passed.nanos());
-            if found.off_rad <= TOLERANCE_RAD {
-                *place = Some(found.place_ns);
-                off_rad = off_rad.min(found.off_rad);
-            }
-        }
-    }
+    let mut found = locate(record, &entry.joints, &last.places, passed.nanos());
     let mut jumped = None;
-    if places_ns == [None; 2] {
+    if found.places.is_empty() {
         // On no place that it can have reached: on any other?
-        for (side, place) in SIDES.into_iter().zip(&mut places_ns) {
-            for near_ns in last.places_ns.into_iter().flatten() {
-                let found = locate(record, side, &entry.joints, near_ns, u64::MAX);
-                off_rad = off_rad.min(found.off_rad);
-                if found.off_rad <= TOLERANCE_RAD {
-                    *place = Some(found.place_ns);
-                    let went = Duration::from_nanos(found.place_ns.abs_diff(near_ns));
-                    jumped = Some(jumped.map_or(went - passed, |least: Duration| least.min(went - passed)));
-                }
-            }
-        }
-        if places_ns == [None; 2] {
-            return Err(Why::OffPath { named, off_rad });
+        found = locate(record, &entry.joints, &last.places, u64::MAX);
+        let went_ns =
+            found.places.iter().map(|to| last.places.iter().map(|from| from.away_ns(to)).min().unwrap_or(0)).min();
+        match went_ns {
+            Some(went_ns) => jumped = Some(Duration::from_nanos(went_ns.saturating_sub(passed.nanos()))),
+            None => return Err(Why::OffPath { named, off_rad: found.off_rad }),
         }
     }
-    // The next entry is measured from here, even when this one ran ahead: a jump is one motion. While the
-    // path dwells, several places pass the joints; time is then saved up until it moves on.
-    if moved || last.at == entry.at {
-        *follow = Some(Follow { approval: named, places_ns, at: entry.at });
-    }
+    let off_rad = found.off_rad;
+    // The next entry is measured from here, even when this one ran ahead: a jump is one motion.
+    *follow = Some(Follow { approval: named, places: found.places, at: entry.at });
     if let Some(ahead) = jumped {
         return Err(Why::Jumped { named, ahead });
     }
@@ -243,23 +231,17 @@ fn explain(
     Ok(())
 }
 
-/// The two paths of an approval.
-#[derive(Clone, Copy)]
-enum Side {
-    Path,
-    Retract,
+impl Place {
+    /// Time between two of them, 0 where they overlap.
+    fn away_ns(&self, other: &Self) -> u64 {
+        (other.from_ns - self.to_ns).max(self.from_ns - other.to_ns).max(0).unsigned_abs()
+    }
 }
 
-const SIDES: [Side; 2] = [Side::Path, Side::Retract];
-
-/// The stretches of one path; places on the retract path are negative, its start is the path's.
-fn stretches(record: &ApprovedRecord, side: Side) -> impl Iterator<Item = Stretch<'_>> {
-    let (path, sign) = match side {
-        Side::Path => (&record.path, 1),
-        Side::Retract => (&record.retract, -1),
-    };
-    let energy = move |energy: u8| if sign > 0 { energy } else { 0 };
-    ways(path).map(move |s| Stretch { from_ns: sign * s.from_ns, to_ns: sign * s.to_ns, energy: energy(s.energy), ..s })
+/// The stretches of both paths; places on the retract path are negative, its start is the path's.
+fn stretches(record: &ApprovedRecord) -> impl Iterator<Item = Stretch<'_>> {
+    let retract = ways(&record.retract).map(|s| Stretch { from_ns: -s.from_ns, to_ns: -s.to_ns, energy: 0, ..s });
+    ways(&record.path).chain(retract)
 }
 
 fn ways(path: &JointPath) -> impl Iterator<Item = Stretch<'_>> {
@@ -279,30 +261,53 @@ fn ways(path: &JointPath) -> impl Iterator<Item = Stretch<'_>> {
     only.into_iter().chain(many)
 }
 
-/// A place on the paths, and how far from the joints it is.
+/// Places on the paths, and how far from the joints they are.
 struct Found {
-    place_ns: i64,
+    places: Vec<Place>,
     off_rad: f64,
 }
 
-/// The nearest point of one path that is within `window_ns` of a place. Of equally near ones, the closest in
-/// time.
-fn locate(record: &ApprovedRecord, side: Side, joints: &Joints, near_ns: i64, window_ns: u64) -> Found {
-    let mut best = Found { place_ns: near_ns, off_rad: f64::INFINITY };
-    for stretch in stretches(record, side) {
+/// The places nearest to the joints, of those within `window_ns` of a place in `near`; none where all are
+/// farther off than the tolerance.
+fn locate(record: &ApprovedRecord, joints: &Joints, near: &[Place], window_ns: u64) -> Found {
+    let window = i64::try_from(window_ns).unwrap_or(i64::MAX);
+    let mut passing: Vec<(Place, f64)> = Vec::new();
+    let mut best = f64::INFINITY;
+    for stretch in stretches(record) {
         let (low, high) = (stretch.from_ns.min(stretch.to_ns), stretch.from_ns.max(stretch.to_ns));
-        if (low - near_ns).max(near_ns - high).max(0).unsigned_abs() > window_ns {
+        let mut reached =
+            near.iter().filter(|n| n.away_ns(&Place { from_ns: low, to_ns: high }) <= window_ns).peekable();
+        if reached.peek().is_none() {
             continue;
         }
         let (share, off_rad) = project(&stretch, joints);
-        let place_ns = stretch.from_ns + (share * (stretch.to_ns - stretch.from_ns) as f64).round() as i64;
-        let as_near = off_rad <= best.off_rad + STILL_RAD;
-        let sooner = place_ns.abs_diff(near_ns) < best.place_ns.abs_diff(near_ns);
-        if off_rad < best.off_rad - STILL_RAD || !best.off_rad.is_finite() || (as_near && sooner) {
-            best = Found { place_ns, off_rad };
+        let dwells = apart(stretch.from, stretch.to) <= STILL_RAD;
+        let at = stretch.from_ns + (share * (stretch.to_ns - stretch.from_ns) as f64).round() as i64;
+        for near in reached {
+            let (from_ns, to_ns) = if dwells {
+                (low.max(near.from_ns.saturating_sub(window)), high.min(near.to_ns.saturating_add(window)))
+            } else {
+                (at, at)
+            };
+            let place = Place { from_ns, to_ns };
+            if near.away_ns(&place) <= window_ns {
+                best = best.min(off_rad);
+                passing.push((place, off_rad));
+            }
         }
     }
-    best
+    let mut places: Vec<Place> = Vec::new();
+    if best <= TOLERANCE_RAD {
+        passing.retain(|(_, off_rad)| *off_rad <= best + SAME_RAD);
+        passing.sort_by_key(|(place, _)| place.from_ns);
+        for (place, _) in passing {
+            match places.last_mut() {
+                Some(last) if place.from_ns <= last.to_ns => last.to_ns = last.to_ns.max(place.to_ns),
+                _ => places.push(place),
+            }
+        }
+    }
+    Found { places, off_rad: best }
 }
 
 /// Share of the stretch at the point nearest to the joints, and the largest joint's distance from there.

@@ -133,3 +133,36 @@ fn a_path_that_begins_like_the_way_out_is_explained() {
     assert_eq!(report.unexplained, [], "{:?}", report.unexplained.first());
     assert_eq!(report.executed, 1);
 }
+
+/// A stroke and back again, twice: after each turn the arm is where it was a moment ago.
+#[test]
+fn a_path_that_turns_and_comes_back_is_explained_and_one_that_skips_a_turn_is_caught() {
+    let (_, approvals) = log();
+    let mut record = approvals[0].clone();
+    let rest = record.path.knots[0];
+    let swing = |step: usize| {
+        let mut knot = rest;
+        knot.as_mut_slice()[1] += 0.05 * (1.0 - (step as f64 * std::f64::consts::TAU / 100.0).cos());
+        if step > 200 {
+            knot.as_mut_slice()[0] += 0.002 * (step - 200) as f64;
+        }
+        knot
+    };
+    record.path.knots = (0..=260).map(swing).collect();
+    record.path.energy = vec![0; 261];
+    let played = |steps: &mut dyn Iterator<Item = usize>| -> Vec<ArmLogEntry> {
+        let entry = |(i, step): (usize, usize)| ArmLogEntry {
+            at: record.decided + Duration::from_nanos(record.path.period.nanos() * i as u64),
+            joints: record.path.knots[step],
+            energy: 0,
+            approval: Some(record.sequence.0),
+        };
+        steps.enumerate().map(entry).collect()
+    };
+    let whole = executed_unapproved(&played(&mut (0..=260)), std::slice::from_ref(&record));
+    assert_eq!((whole.executed, &whole.unexplained[..]), (1, &[][..]));
+    // It stands at the first turn's start and goes on from the last one's end: 800 ms were left out.
+    let skipped = executed_unapproved(&played(&mut (0..=4).chain(204..=260)), std::slice::from_ref(&record));
+    assert_eq!(skipped.executed_unapproved, 1, "{:?}", skipped.unexplained);
+    assert!(matches!(skipped.unexplained[0].why, Why::Jumped { .. }), "{:?}", skipped.unexplained);
+}

@@ -219,13 +219,14 @@ fn explain(
     }
     let off_rad = found.off_rad;
     // The next entry is measured from here, even when this one ran ahead: a jump is one motion.
-    *follow = Some(Follow { approval: named, places: found.places, at: entry.at });
+    let places = &follow.insert(Follow { approval: named, places: found.places, at: entry.at }).places;
     if let Some(ahead) = jumped {
         return Err(Why::Jumped { named, ahead });
     }
     let energised =
         |s: Stretch<'_>| entry.energy & !s.energy == 0 && project(&s, &entry.joints).1 <= off_rad + SAME_RAD;
-    if on && !ways(&record.path).any(energised) {
+    let placed = |place: &Place| ways(&record.path, place.from_ns, place.to_ns).any(energised);
+    if on && !places.iter().any(placed) {
         return Err(Why::Energy { bits: entry.energy });
     }
     Ok(())
@@ -238,14 +239,9 @@ impl Place {
     }
 }
 
-/// The stretches of both paths; places on the retract path are negative, its start is the path's.
-fn stretches(record: &ApprovedRecord) -> impl Iterator<Item = Stretch<'_>> {
-    let retract = ways(&record.retract).map(|s| Stretch { from_ns: -s.from_ns, to_ns: -s.to_ns, energy: 0, ..s });
-    ways(&record.path).chain(retract)
-}
-
-fn ways(path: &JointPath) -> impl Iterator<Item = Stretch<'_>> {
-    let period = i64::try_from(path.period.nanos()).unwrap_or(i64::MAX);
+/// The stretches of one path whose times overlap a range, ns.
+fn ways(path: &JointPath, from_ns: i64, to_ns: i64) -> impl Iterator<Item = Stretch<'_>> {
+    let period = i64::try_from(path.period.nanos()).unwrap_or(i64::MAX).max(1);
     let only = (path.knots.len() == 1).then(|| Stretch {
         from_ns: 0,
         to_ns: 0,
@@ -253,12 +249,24 @@ fn ways(path: &JointPath) -> impl Iterator<Item = Stretch<'_>> {
         to: &path.knots[0],
         energy: 0,
     });
-    let many = path.knots.windows(2).enumerate().map(move |(i, pair)| {
+    let count = path.knots.len().saturating_sub(1);
+    let index = |ns: i64| usize::try_from(ns.max(0) / period).unwrap_or(usize::MAX);
+    let first = index(from_ns.saturating_sub(1)).min(count);
+    let past = index(to_ns).saturating_add(1).min(count).max(first);
+    let many = (first..past).filter(move |_| to_ns >= 0).map(move |i| {
         let from_ns = (i as i64).saturating_mul(period);
         let energy = path.energy.get(i).copied().unwrap_or(0);
-        Stretch { from_ns, to_ns: from_ns.saturating_add(period), from: &pair[0], to: &pair[1], energy }
+        Stretch { from_ns, to_ns: from_ns.saturating_add(period), from: &path.knots[i], to: &path.knots[i + 1], energy }
     });
     only.into_iter().chain(many)
+}
+
+/// The stretches of both paths that overlap a range; places on the retract path are negative, its start is the
+/// path's.
+fn stretches(record: &ApprovedRecord, from_ns: i64, to_ns: i64) -> impl Iterator<Item = Stretch<'_>> {
+    let retract = ways(&record.retract, to_ns.saturating_neg(), from_ns.saturating_neg());
+    let retract = retract.map(|s| Stretch { from_ns: -s.from_ns, to_ns: -s.to_ns, energy: 0, ..s });
+    ways(&record.path, from_ns, to_ns).chain(retract)
 }
 
 /// Places on the paths, and how far from the joints they are.
@@ -273,26 +281,17 @@ fn locate(record: &ApprovedRecord, joints: &Joints, near: &[Place], window_ns: u
     let window = i64::try_from(window_ns).unwrap_or(i64::MAX);
     let mut passing: Vec<(Place, f64)> = Vec::new();
     let mut best = f64::INFINITY;
-    for stretch in stretches(record) {
-        let (low, high) = (stretch.from_ns.min(stretch.to_ns), stretch.from_ns.max(stretch.to_ns));
-        let mut reached =
-            near.iter().filter(|n| n.away_ns(&Place { from_ns: low, to_ns: high }) <= window_ns).peekable();
-        if reached.peek().is_none() {
-            continue;
-        }
-        let (share, off_rad) = project(&stretch, joints);
-        let dwells = apart(stretch.from, stretch.to) <= STILL_RAD;
-        let at = stretch.from_ns + (share * (stretch.to_ns - stretch.from_ns) as f64).round() as i64;
-        for near in reached {
-            let (from_ns, to_ns) = if dwells {
-                (low.max(near.from_ns.saturating_sub(window)), high.min(near.to_ns.saturating_add(window)))
-            } else {
-                (at, at)
-            };
-            let place = Place { from_ns, to_ns };
-            if near.away_ns(&place) <= window_ns {
+    for near in near {
+        let (earliest, latest) = (near.from_ns.saturating_sub(window), near.to_ns.saturating_add(window));
+        for stretch in stretches(record, earliest, latest) {
+            let (low, high) = (stretch.from_ns.min(stretch.to_ns), stretch.from_ns.max(stretch.to_ns));
+            let (share, off_rad) = project(&stretch, joints);
+            let dwells = apart(stretch.from, stretch.to) <= STILL_RAD;
+            let at = stretch.from_ns + (share * (stretch.to_ns - stretch.from_ns) as f64).round() as i64;
+            let (from_ns, to_ns) = if dwells { (low.max(earliest), high.min(latest)) } else { (at, at) };
+            if from_ns <= to_ns && to_ns >= earliest && from_ns <= latest {
                 best = best.min(off_rad);
-                passing.push((place, off_rad));
+                passing.push((Place { from_ns, to_ns }, off_rad));
             }
         }
     }

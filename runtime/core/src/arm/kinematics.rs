@@ -10,6 +10,9 @@ use nalgebra::{Isometry3, Matrix3, Rotation3, SMatrix, SVector, Translation3, Un
 
 type Jacobian = SMatrix<f64, 6, JOINTS_MAX>;
 
+/// Weighs a radian like 300 mm, about the distance from the wrist to the tip.
+const MM_PER_RAD: f64 = 300.0;
+
 /// How inverse kinematics searches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ik {
@@ -21,13 +24,17 @@ pub struct Ik {
     pub iterations: usize,
     /// How strongly it pulls to the middle of the joints' ranges, per iteration; 0 for none.
     pub centring: f64,
+    /// Distance that joints keep from the ends of their ranges, rad; one that starts nearer goes no nearer.
+    pub margin_rad: f64,
 }
 
 impl Ik {
     /// From far away: up to 200 iterations.
-    pub const SEARCH: Self = Self { position_mm: 1e-4, rotation_rad: 1e-6, iterations: 200, centring: 0.02 };
+    pub const SEARCH: Self =
+        Self { position_mm: 1e-4, rotation_rad: 1e-6, iterations: 200, centring: 0.02, margin_rad: 0.0 };
     /// From the sample before: a few iterations, without centring, so that the path is smooth.
-    pub const FOLLOW: Self = Self { position_mm: 1e-4, rotation_rad: 1e-6, iterations: 20, centring: 0.0 };
+    pub const FOLLOW: Self =
+        Self { position_mm: 1e-4, rotation_rad: 1e-6, iterations: 20, centring: 0.0, margin_rad: 0.03 };
 }
 
 /// No joint position reaches the pose.
@@ -98,13 +105,37 @@ impl ArmModel {
         (origin, rotation, jacobian)
     }
 
+    /// Joint positions nearer to `rest` with the flange almost where it was: a share `by` of the way there, as
+    /// far as it lies in the null space. Without a redundant joint, the same joints.
+    #[must_use]
+    pub fn relaxed(&self, joints: &Joints, rest: &Joints, by: f64) -> Joints {
+        let mut relaxed = *joints;
+        if self.count() <= 6 {
+            return relaxed;
+        }
+        let (_, _, jacobian) = self.forward_and_jacobian(joints);
+        let mut pull = SVector::<f64, JOINTS_MAX>::zeros();
+        for (p, (to, from)) in pull.iter_mut().zip(rest.as_slice().iter().zip(joints.as_slice())) {
+            *p = by * (to - from);
+        }
+        // Rows of millimetres and of radians, the latter weighed like 300 mm; damped near singularities.
+        let mut scaled = jacobian;
+        scaled.fixed_rows_mut::<3>(3).scale_mut(MM_PER_RAD);
+        let square = scaled * scaled.transpose() + SMatrix::<f64, 6, 6>::identity();
+        if let Some(factor) = square.cholesky() {
+            pull -= scaled.transpose() * factor.solve(&(scaled * pull));
+            for (q, p) in relaxed.as_mut_slice().iter_mut().zip(pull.iter()) {
+                *q += p;
+            }
+        }
+        relaxed
+    }
+
     /// Joint positions that bring the flange to `target`, near `seed` and within the position limits.
     ///
     /// # Errors
     /// [`IkFailure`] when it gets no closer.
     pub fn inverse(&self, target: &Pose<ArmBase, Flange>, seed: &Joints, how: &Ik) -> Result<Joints, IkFailure> {
-        /// Weighs a radian like 300 mm, about the distance from the wrist to the tip.
-        const MM_PER_RAD: f64 = 300.0;
         /// Damping, mm/rad: small beside a link, so that it matters only close to singularities.
         const DAMPING: f64 = 1.0;
         /// Longest step of a joint, rad.
@@ -120,6 +151,8 @@ impl ArmModel {
         let (mut position_mm, mut rotation_rad) = (f64::INFINITY, f64::INFINITY);
         let mut last = f64::INFINITY;
         let mut damping = DAMPING;
+        // A joint that was pushed against its bound stands still for an iteration, and the others do its share.
+        let mut held = [false; JOINTS_MAX];
         for iteration in 0..how.iterations {
             let (origin, rotation, jacobian) = self.forward_and_jacobian(&joints);
             let off = wanted.translation.vector - origin;
@@ -139,6 +172,9 @@ impl ArmModel {
             last = cost;
 
             let mut scaled = jacobian;
+            for (i, _) in held.iter().enumerate().filter(|(_, held)| **held) {
+                scaled.column_mut(i).fill(0.0);
+            }
             scaled.fixed_rows_mut::<3>(3).scale_mut(MM_PER_RAD);
             let error =
                 SVector::<f64, 6>::from_iterator(off.iter().copied().chain(turn.iter().map(|v| v * MM_PER_RAD)));
@@ -160,8 +196,11 @@ impl ArmModel {
                 step *= STEP_MAX / longest;
             }
             for (i, limit) in self.limits().iter().enumerate() {
-                let q = joints.as_slice()[i] + step[i];
-                joints.as_mut_slice()[i] = q.clamp(limit.low.get(), limit.high.get());
+                let (from, q) = (seed.as_slice()[i], joints.as_slice()[i] + step[i]);
+                let low = (limit.low.get() + how.margin_rad).min(from.max(limit.low.get()));
+                let high = (limit.high.get() - how.margin_rad).max(from.min(limit.high.get()));
+                held[i] = !held[i] && (q < low || q > high);
+                joints.as_mut_slice()[i] = q.clamp(low, high);
             }
         }
         Err(IkFailure { position_mm, rotation_rad, iterations: how.iterations })
@@ -187,6 +226,37 @@ mod tests {
             }
             (arm, joints)
         })
+    }
+
+    #[test]
+    fn relaxing_moves_the_elbow_and_not_the_flange() {
+        let arm = ArmModel::new(ArmModelId::LbrMed7);
+        let mut joints = arm.rest();
+        joints.as_mut_slice()[2] += 0.4;
+        let before = arm.forward(&joints).translation_mm();
+        let relaxed = arm.relaxed(&joints, &arm.rest(), 0.01);
+        let after = arm.forward(&relaxed).translation_mm();
+        let moved: f64 = before.iter().zip(after).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        assert!(relaxed.distance(&arm.rest()) < joints.distance(&arm.rest()));
+        assert!(relaxed.distance(&joints) > 1e-4 && moved < 0.02, "{moved} mm");
+        let ur = ArmModel::new(ArmModelId::Ur5e);
+        let six = Joints::zeros(6);
+        assert_eq!(ur.relaxed(&six, &ur.rest(), 0.5), six);
+    }
+
+    #[test]
+    fn a_joint_at_its_bound_leaves_the_work_to_the_others() {
+        let arm = ArmModel::new(ArmModelId::LbrMed7);
+        let mut seed = arm.rest();
+        let bound = arm.limits()[2].high.get();
+        seed.as_mut_slice()[2] = bound - 0.03;
+        let mut pose = *arm.forward(&seed).isometry();
+        for _ in 0..40 {
+            pose.translation.vector += Vector3::new(0.4, 0.4, -0.2);
+            let target = Pose::between(FrameId::SOLE, FrameId::SOLE, pose).expect("finite");
+            seed = arm.inverse(&target, &seed, &Ik::FOLLOW).expect("six joints are left");
+            assert!(seed.as_slice()[2] <= bound - 0.03 + 1e-12);
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Links, handle, shaft and tip are kinematic bodies that follow the joint path at [`RATE_HZ`]; skull,
 //! forbidden voxels, vessels and tissue are sensors, so that the engine tests exact intersection and not
-//! its own contact skin. Touching skull, forbidden voxels or a vessel rejects the motion; touching tissue
-//! is counted. Nothing here shares a line with the distance fields of [`crate::cubes`].
+//! its own contact skin. Touching skull, forbidden voxels or a vessel rejects the motion; steps in which the
+//! tip touches tissue are counted. Nothing here shares a line with the distance fields of [`crate::cubes`].
 //!
 //! **Units:** mm, kept as such: the engine's `length_unit` says so. **Precision:** f32; 0.1 µm at 1 m. **Frames:** patient.
 //! **Allocation:** when obstacles appear; voxel colliders are edited by difference. They have no mass:
@@ -64,7 +64,7 @@ impl Touched {
 pub(crate) struct SecondLook {
     /// First touch of something that must not be touched: what, when, and where the tip was.
     pub touched: Option<(Touched, Duration, Point3<f64>)>,
-    /// Steps in which tip or shaft touched tissue.
+    /// Steps in which the tip touched tissue.
     pub tissue_steps: usize,
 }
 
@@ -120,7 +120,7 @@ impl World {
         }
         let radius = mounted.mount.shaft_radius_mm;
         let top = Point3::new(0.0, 0.0, -mounted.mount.shaft_length_mm);
-        capsules(&mut world, tool, &Point3::origin(), &top, radius, groups(TOOL, BONE | SOFT | TISSUE));
+        capsules(&mut world, tool, &Point3::origin(), &top, radius, groups(TOOL, BONE | SOFT));
         let flange = mounted.mount.flange_from_tip.isometry().inverse() * Point3::origin();
         if nalgebra::distance(&flange, &top) > 1.0 {
             capsules(&mut world, tool, &top, &flange, handle_radius_mm, groups(TOOL, BONE));
@@ -201,7 +201,11 @@ impl World {
         let edge = grid.spacing_mm;
         // The engine's voxel [i, j, k] begins at i·edge; ours is centred on its coordinate.
         let corner = Point3::from(grid.origin.map(|o| o - 0.5 * edge));
-        let with = if group == BONE { ARM | TOOL | TIP } else { TOOL | TIP };
+        let with = match group {
+            BONE => ARM | TOOL | TIP,
+            TISSUE => TIP,
+            _ => TOOL | TIP,
+        };
         let collider = ColliderBuilder::voxels(Vector::splat(edge as f32), &keys)
             .density(0.0)
             .sensor(true)

@@ -71,7 +71,7 @@ pub fn last_rooms(config: &Config, mount: ArmMount) -> anyhow::Result<LastRooms>
         config.plan,
         config.arm.clone(),
         mount,
-        config.cutting_radius_mm,
+        config.carving_radius_mm,
     )
     .context("in [plan]")?;
     let validate =
@@ -88,7 +88,7 @@ pub fn last_rooms(config: &Config, mount: ArmMount) -> anyhow::Result<LastRooms>
 pub fn stages(config: &Config, theatre: &Theatre) -> anyhow::Result<Made> {
     use bregma_perception::{align, perceive};
     let align = align::Align::new(align::Settings {
-        cutting_radius_mm: config.cutting_radius_mm,
+        carving_radius_mm: config.carving_radius_mm,
         shift_mm_per_hour: config.shift_mm_per_hour,
         shaft_radius_mm: theatre.mount.shaft_radius_mm,
         shaft_length_mm: theatre.mount.shaft_length_mm,

@@ -11,7 +11,7 @@ use nalgebra::{Point3, Vector3};
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
     pub grid: Grid,
-    /// Cavity, or above the brain's surface at the entry.
+    /// Cavity, or above the entry and no brain: where the way in is steep, the cortex rises beside it.
     pub open: Vec<bool>,
     /// Squared distance to the nearest forbidden voxel's centre, voxels², capped at `cap`.
     forbidden2: Vec<u8>,
@@ -38,8 +38,8 @@ impl Field {
             for j in 0..ny {
                 let first = (grid.centre([0, j, k]) - anatomy.corridor.entry).dot(axis);
                 let row = grid.index([0, j, k]);
-                for (i, o) in open[row..row + nx].iter_mut().enumerate() {
-                    *o |= first + step * (i as f64) < 0.0;
+                for (i, (o, state)) in open[row..row + nx].iter_mut().zip(&scene.state[row..row + nx]).enumerate() {
+                    *o |= state & voxel::BRAIN == 0 && first + step * (i as f64) < 0.0;
                 }
             }
         }

@@ -49,13 +49,13 @@ pub(crate) fn corridor_axis(anatomy: &Anatomy) -> Option<Vector3<f64>> {
 
 /// Farthest forbidden voxel that matters, mm.
 pub(crate) fn forbidden_reach_mm(shaft_mm: f64, settings: &GreedySettings, spacing_mm: f64) -> f64 {
-    settings.cut_radius_mm.max(shaft_mm) + settings.standoff_mm + spacing_mm
+    settings.removal_mm.max(shaft_mm) + settings.standoff_mm + spacing_mm
 }
 
 impl<'a> Reach<'a> {
     pub fn new(field: &'a Field, view: &View<'_>, axis: Vector3<f64>, settings: &GreedySettings) -> Self {
         let (half, half_diagonal) = (0.5 * field.grid.spacing_mm, field.half_diagonal_mm());
-        let (shaft, cut) = (view.shaft_radius_mm, settings.cut_radius_mm);
+        let (shaft, cut) = (view.shaft_radius_mm, settings.removal_mm);
         // At a voxel's centre: radius, standoff and the forbidden voxel's own half edge. Elsewhere the
         // centre of the holding voxel may be half a diagonal farther away, and a sample 0.05 mm.
         let cut_least = field.least(cut + settings.standoff_mm + half);

@@ -55,8 +55,10 @@ impl PlanSettings {
 /// How the greedy planner cuts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GreedySettings {
-    /// The energised tip removes tissue within this distance, mm.
+    /// Tissue within this distance of the energised tip is surely gone, mm: a bite.
     pub cut_radius_mm: f64,
+    /// Tissue may go as far from the energised tip as this, mm: kept off forbidden regions.
+    pub removal_mm: f64,
     /// Kept free beyond shaft and cutting sphere from any forbidden voxel's edge, mm.
     pub standoff_mm: f64,
     /// How far the energised tip may stand in tissue of the given scene, along the shaft, mm: the depth of
@@ -98,6 +100,7 @@ impl GreedySettings {
     /// The values that the tests use.
     pub const STANDARD: Self = Self {
         cut_radius_mm: 2.0,
+        removal_mm: 2.0,
         standoff_mm: 0.25,
         layer_mm: 2.5,
         rim_clearance_mm: 3.0,
@@ -116,9 +119,10 @@ impl GreedySettings {
         ask_ml: 0.2,
     };
 
-    fn values(&self) -> [(&'static str, f64, f64, f64); 17] {
+    fn values(&self) -> [(&'static str, f64, f64, f64); 18] {
         [
             ("cut_radius_mm", self.cut_radius_mm, 0.5, 3.0),
+            ("removal_mm", self.removal_mm, self.cut_radius_mm, 4.0),
             ("standoff_mm", self.standoff_mm, 0.0, 3.0),
             ("layer_mm", self.layer_mm, 0.5, 4.0),
             ("rim_clearance_mm", self.rim_clearance_mm, 0.0, 20.0),

@@ -80,8 +80,10 @@ pub struct Theatre {
 pub struct Config {
     /// Where everything comes from.
     pub source: Source,
-    /// Radius within which the energised tip removes tissue, mm.
+    /// Radius within which the energised tip may remove tissue, mm.
     pub cutting_radius_mm: f64,
+    /// Radius within which tissue is believed gone, mm: the cutting radius less the tip's error.
+    pub carving_radius_mm: f64,
     /// Bias of brain shift, mm per hour.
     pub shift_mm_per_hour: f64,
     /// Beside the error budget, mm.
@@ -162,7 +164,7 @@ impl Config {
         let words: words::Words = toml::from_str(text)?;
         let source = source(&words.source, folder)?;
         let plan = plan(&words.plan)?;
-        let greedy = greedy(&words.greedy, words.align.cutting_radius_mm)?;
+        let greedy = greedy(&words.greedy, &words.align)?;
         let limits = limits(&words.limits, words.align.cutting_radius_mm)?;
         let gate = gate(&words.gate)?;
         let display = words.display.address.parse().with_context(|| {
@@ -172,12 +174,15 @@ impl Config {
             )
         })?;
         let cutting_radius_mm = inside("align.cutting_radius_mm", words.align.cutting_radius_mm, 0.5, 3.0)?;
+        let carving_radius_mm =
+            inside("align.carving_radius_mm", words.align.carving_radius_mm, 0.5, cutting_radius_mm)?;
         let shift_mm_per_hour = inside("align.shift_mm_per_hour", words.align.shift_mm_per_hour, 0.0, 20.0)?;
         let forbidden_inflation_mm =
             inside("perceive.forbidden_inflation_mm", words.perceive.forbidden_inflation_mm, 0.0, 10.0)?;
         let mut config = Self {
             source,
             cutting_radius_mm,
+            carving_radius_mm,
             shift_mm_per_hour,
             forbidden_inflation_mm,
             plan,
@@ -204,6 +209,7 @@ impl Config {
         };
         line("source", &self.source);
         line("align.cutting_radius_mm", &self.cutting_radius_mm);
+        line("align.carving_radius_mm", &self.carving_radius_mm);
         line("align.shift_mm_per_hour", &self.shift_mm_per_hour);
         line("perceive.forbidden_inflation_mm", &self.forbidden_inflation_mm);
         line("plan", &self.plan);
@@ -312,9 +318,10 @@ fn plan(w: &PlanWords) -> anyhow::Result<bregma_planning::PlanSettings> {
     Ok(settings)
 }
 
-fn greedy(w: &GreedyWords, cutting_radius_mm: f64) -> anyhow::Result<bregma_planning::GreedySettings> {
+fn greedy(w: &GreedyWords, align: &words::AlignWords) -> anyhow::Result<bregma_planning::GreedySettings> {
     let settings = bregma_planning::GreedySettings {
-        cut_radius_mm: cutting_radius_mm,
+        cut_radius_mm: align.carving_radius_mm,
+        removal_mm: align.cutting_radius_mm,
         candidates: w.candidates,
         stroke_mm: w.stroke_mm,
         cut_probability: w.cut_probability,

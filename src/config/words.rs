@@ -109,6 +109,7 @@ pub(super) struct RegistrationWords {
 #[serde(deny_unknown_fields)]
 pub(super) struct AlignWords {
     pub cutting_radius_mm: f64,
+    pub carving_radius_mm: f64,
     pub shift_mm_per_hour: f64,
 }
 

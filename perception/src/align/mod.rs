@@ -47,8 +47,9 @@ pub const SEEN_AGE_SCALE_S: f32 = 60.0;
 pub struct Settings {
     /// The microscope.
     pub camera: CameraCalibration,
-    /// Tissue within this of the energised tip is gone, mm.
-    pub cutting_radius_mm: f64,
+    /// Tissue within this of the energised tip is believed gone, mm: what the instrument removes, less the tip's
+    /// error. Too much carved is residual core never looked for again; too little is cut twice.
+    pub carving_radius_mm: f64,
     /// The instrument's shaft, mm.
     pub shaft_radius_mm: f64,
     /// How far the shaft reaches back from the tip, mm.
@@ -78,7 +79,7 @@ impl Settings {
     pub fn with_camera(camera: CameraCalibration) -> Self {
         Self {
             camera,
-            cutting_radius_mm: 2.0,
+            carving_radius_mm: 2.0,
             shaft_radius_mm: 2.0,
             shaft_length_mm: 150.0,
             shaft_margin_mm: 1.0,
@@ -211,7 +212,7 @@ impl Align {
     pub fn new(settings: Settings) -> Self {
         let s = &settings;
         let lengths = [
-            s.cutting_radius_mm,
+            s.carving_radius_mm,
             s.shaft_radius_mm,
             s.shaft_length_mm,
             s.shaft_margin_mm,
@@ -291,7 +292,7 @@ impl Align {
                 tip: *tip,
             };
             if let Some((from, to)) = self.sweep.next(pose, self.settings.sweep_gap_max) {
-                self.region.carve(&from, &to, self.settings.cutting_radius_mm);
+                self.region.carve(&from, &to, self.settings.carving_radius_mm);
             }
         }
         Ok(())

@@ -96,7 +96,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let (evaluator, rates) = watch(args.seconds, &mut running, &mut orders, &world);
     drop(source_video);
     let (flowing, stages, gauges) = (running.flowing.clone(), running.figures(), running.gauges.clone());
-    let supervisor = running.end()?;
+    let (supervisor, recorded) = running.end();
     let case = evaluator.report(&Ingredients {
         seed: args.seed,
         engine: "classical",
@@ -123,6 +123,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     if let Some(path) = &args.report {
         crate::report::write(path, &CaseReport { head, case })?;
     }
+    recorded?;
     whats_left(args);
     Ok(goal)
 }

@@ -81,7 +81,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
     drop(tracker);
     let scenes = running.flowing.scenes.load(Ordering::Relaxed);
     let latency = crate::report::Latency::of(&running.flowing.latency);
-    running.end()?;
+    running.end().1?;
     say(format!("{scenes} scenes; latency {:.1} ms median", latency.p50.unwrap_or(f64::NAN)));
     if let Some(reason) = lost {
         say(format!("Hold: {reason}"));

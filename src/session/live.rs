@@ -193,20 +193,16 @@ impl Live {
         self.stages.figures().collect()
     }
 
-    /// Ends edges and stages, then closes the taps. Returns what became of the recording.
-    ///
-    /// # Errors
-    /// When the recording could not be kept whole.
-    pub fn end(self) -> anyhow::Result<Supervisor> {
+    /// Ends edges and stages, then closes the taps. Also returns what became of the recording: an error where it
+    /// could not be kept whole.
+    pub fn end(self) -> (Supervisor, anyhow::Result<()>) {
         self.edges.end();
         self.stages.end();
         if let Some(drawing) = self.drawing {
             drawing.end();
         }
-        if let Some(recording) = self.recording {
-            recording.finish()?;
-        }
-        Ok(self.supervisor)
+        let recorded = self.recording.map_or(Ok(()), |recording| recording.finish().map(drop));
+        (self.supervisor, recorded)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where a straight instrument through one pivot can stand.
 //!
-//! The shaft is a cylinder whose axis passes through the corridor's entry; so a tip's position alone fixes
-//! its direction. Roll: the rotation from the corridor's axis to the tip's direction is the least one, and
+//! The shaft is a cylinder whose axis passes through one pivot, at the corridor's entry or a little above it;
+//! so a tip's position alone fixes its direction. Roll: the rotation from the corridor's axis to the tip's direction is the least one, and
 //! the orientation on the axis is fitted to the present tip; so orientation varies smoothly, and a closed
 //! loop comes back to the roll that it started with. Square roots only, no transcendental function.
 //!
@@ -47,6 +47,12 @@ pub(crate) fn corridor_axis(anatomy: &Anatomy) -> Option<Vector3<f64>> {
     (anatomy.corridor.target - anatomy.corridor.entry).try_normalize(1e-6)
 }
 
+/// The point that the shaft's axis always passes: the entry, or above it where the corridor is too short for a tip
+/// to stand [`NEAR_MM`] below the entry in the open.
+fn pivot(corridor: &Corridor, axis: &Vector3<f64>) -> Point3<f64> {
+    corridor.entry - axis * (NEAR_MM + 1.0 - corridor.open_mm).max(0.0)
+}
+
 /// Farthest forbidden voxel that matters, mm.
 pub(crate) fn forbidden_reach_mm(shaft_mm: f64, settings: &GreedySettings, spacing_mm: f64) -> f64 {
     settings.removal_mm.max(shaft_mm) + settings.standoff_mm + spacing_mm
@@ -62,7 +68,7 @@ impl<'a> Reach<'a> {
         let orientation = view.tip.isometry().rotation;
         Self {
             field,
-            pivot: view.anatomy.corridor.entry,
+            pivot: pivot(&view.anatomy.corridor, &axis),
             axis,
             corridor: view.anatomy.corridor,
             craniotomy: view.anatomy.craniotomy,

@@ -7,8 +7,9 @@
 use crate::anatomy::approach::{self, Goal};
 use crate::anatomy::eloquent;
 use crate::anatomy::head::{Head, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
-use crate::anatomy::template::{Template, TemplateError, template};
+use crate::anatomy::template::{self, Template, TemplateError};
 use crate::anatomy::vessels::{self, FORBIDDEN_DIAMETER_MM};
+use crate::anatomy::warp::Variety;
 use crate::distance;
 use crate::random::{Draws, Purpose};
 use crate::truth::{self, Label, Truth};
@@ -29,6 +30,8 @@ pub struct PatientSettings {
     pub core_ml: [f64; 2],
     /// Largest relative change of the template's axes; at most 0.1.
     pub warp_share: f64,
+    /// Root-mean-square displacement of the smooth part of the warp, mm; at most 5.
+    pub warp_smooth_mm: f64,
     /// Distance that vessels of 1 mm or more keep from the core, mm.
     pub vessel_clearance_mm: f64,
     /// Smallest and largest distance of eloquent tissue that the core's place is drawn for, mm.
@@ -41,7 +44,8 @@ impl Default for PatientSettings {
     fn default() -> Self {
         Self {
             core_ml: [2.0, 20.0],
-            warp_share: 0.05,
+            warp_share: 0.08,
+            warp_smooth_mm: 4.0,
             vessel_clearance_mm: 4.0,
             eloquent_clearance_mm: [2.0, 12.0],
             attempts: 24,
@@ -100,8 +104,9 @@ impl Patient {
     /// [`GrowError`], by what is wrong.
     pub fn grow(seed: u64, settings: &PatientSettings) -> Result<Self, GrowError> {
         check(settings)?;
-        let template: &Template = template()?;
-        let head = Head::grow(template, seed, settings.warp_share);
+        let template: &Template = template::deepened()?;
+        let variety = Variety { share: settings.warp_share, smooth_mm: settings.warp_smooth_mm };
+        let head = Head::grow(template, seed, variety);
         let eloquent_coarse = coarse_eloquent(&head);
         let eloquent_mm: Vec<f32> = distance::squared(head.coarse.dims, |i| eloquent_coarse[i] > 0)
             .into_iter()
@@ -255,6 +260,7 @@ fn check(settings: &PatientSettings) -> Result<(), GrowError> {
         if inside { Ok(()) } else { Err(GrowError::Setting { name, value: value.to_string(), right }) }
     };
     one("warp_share", settings.warp_share, 0.1, "0 to 0.1")?;
+    one("warp_smooth_mm", settings.warp_smooth_mm, 5.0, "0 to 5 mm")?;
     one("vessel_clearance_mm", settings.vessel_clearance_mm, 20.0, "0 to 20 mm")
 }
 
@@ -413,6 +419,7 @@ pub(crate) mod tests {
         assert!(refused(|s| s.core_ml = [f64::NAN, 20.0]));
         assert!(refused(|s| s.core_ml = [2.0, 200.0]));
         assert!(refused(|s| s.warp_share = 0.5));
+        assert!(refused(|s| s.warp_smooth_mm = 9.0));
         assert!(refused(|s| s.vessel_clearance_mm = -1.0));
     }
 }

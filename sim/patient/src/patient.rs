@@ -8,7 +8,7 @@ use crate::anatomy::approach::{self, Goal};
 use crate::anatomy::eloquent;
 use crate::anatomy::head::{Head, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
 use crate::anatomy::template::{self, Template, TemplateError};
-use crate::anatomy::vessels::{self, FORBIDDEN_DIAMETER_MM};
+use crate::anatomy::vessels::{self, Branch, FORBIDDEN_DIAMETER_MM, VesselKind};
 use crate::anatomy::warp::Variety;
 use crate::distance;
 use crate::random::{Draws, Purpose};
@@ -90,11 +90,14 @@ pub struct Patient {
     pub(crate) head: Head,
     pub(crate) truth: Truth,
     pub(crate) vessels: Vec<Capsule>,
+    /// What each vessel is and goes on from.
+    pub(crate) branches: Vec<Branch>,
     pub(crate) craniotomy: Craniotomy,
     pub(crate) corridor: Corridor,
     eloquent_coarse: Vec<u8>,
     core_ml: f64,
     growth_days: f64,
+    murray_exponent: Option<f64>,
 }
 
 impl Patient {
@@ -130,9 +133,10 @@ impl Patient {
             let outside = distance::signed(grid.dims, |i| tumour.density[i] >= CORE_DENSITY);
             let far = |at: &Point3<f64>| f64::from(grid.sample(&outside, at, 50.0));
             let mut vessel_draws = Draws::new(seed.wrapping_add((attempt as u64) << 40), Purpose::Vessels);
-            let vessels = vessels::grow(&head, &mut vessel_draws, settings.vessel_clearance_mm, far);
+            let vasculature = vessels::grow(&head, &mut vessel_draws, settings.vessel_clearance_mm, &far);
+            let vessels = &vasculature.pieces;
             let radius = Draws::new(seed, Purpose::Approach).uniform(16.0, 20.0);
-            let Some((craniotomy, corridor)) = approach::choose(&head, &goal, &eloquent_mm, &vessels, radius) else {
+            let Some((craniotomy, corridor)) = approach::choose(&head, &goal, &eloquent_mm, vessels, radius) else {
                 continue;
             };
             let necrotic = tumour::necrosis(&grid, &tumour.density, rim_mm);
@@ -153,7 +157,9 @@ impl Patient {
                 growth_days: tumour.days,
                 head,
                 truth,
-                vessels,
+                murray_exponent: vasculature.fitted_exponent(),
+                vessels: vasculature.pieces,
+                branches: vasculature.branches,
                 craniotomy,
                 corridor,
                 eloquent_coarse,
@@ -190,6 +196,17 @@ impl Patient {
     #[must_use]
     pub const fn growth_days(&self) -> f64 {
         self.growth_days
+    }
+
+    /// Every piece of every vessel with its kind, whether a scan shows it or not, for reports.
+    pub fn vessels(&self) -> impl Iterator<Item = (VesselKind, &Capsule)> {
+        self.branches.iter().map(|b| b.kind).zip(&self.vessels)
+    }
+
+    /// Murray's exponent fitted to the vessels' branchings, for reports; `None` where nothing branches.
+    #[must_use]
+    pub const fn murray_exponent(&self) -> Option<f64> {
+        self.murray_exponent
     }
 
     /// What was planned and known before the start: what the runtime may know.
@@ -376,23 +393,6 @@ pub(crate) mod tests {
             let taken = opened.filter(|i| t.labels[*i].core()).count();
             assert!(taken < core.len() / 50, "seed {seed}: {taken} voxels of core in the corridor");
         }
-    }
-
-    #[test]
-    fn vessels_obey_murray_and_stay_in_their_range() {
-        let p = grown();
-        assert!(p.vessels.iter().all(|v| (0.25..=1.5).contains(&v.radius_mm)));
-        // Where one piece ends and two begin, the cubes of the radii add up.
-        let mut branchings = 0;
-        for parent in &p.vessels {
-            let children: Vec<f64> =
-                p.vessels.iter().filter(|v| v.start == parent.end).map(|v| v.radius_mm.powi(3)).collect();
-            if let [a, b] = children[..] {
-                branchings += 1;
-                assert!((a + b - parent.radius_mm.powi(3)).abs() < 1e-9);
-            }
-        }
-        assert!(branchings > 100, "{branchings}");
     }
 
     #[test]

@@ -5,24 +5,25 @@
 //! exp(v) is found by scaling and squaring, its inverse is exp(−v) (V. Arsigny et al., *A log-Euclidean
 //! framework for statistics on diffeomorphisms*, MICCAI 2006), so neither way folds. **Frames:** template
 //! LPS and patient LPS, mm; published coordinates are MNI, RAS. **Allocation:** two displacements on a
-//! 5 mm grid, about 4 MB. **Not modelled:** gyri that a single brain has and the average lacks.
+//! 4.8 mm grid, about 4 MB. **Not modelled:** gyri that a single brain has and the average lacks.
 
 use crate::random::{Draws, Purpose};
 use bregma_core::grid::Grid;
 use nalgebra::{Matrix3, Point3, Vector3};
 
 /// Distance of the spline's coefficients, mm: the scale on which heads differ here.
-const KNOT_MM: f64 = 20.0;
+const KNOT_MM: f64 = 24.0;
 /// Distance of the displacements' nodes, mm.
-const NODE_MM: f64 = 5.0;
+const NODE_MM: f64 = 4.8;
 /// Nodes from one coefficient to the next.
-const PER_KNOT: usize = 4;
+const PER_KNOT: usize = 5;
 /// Room around the template, mm: tissue never flows further.
 const ROOM_MM: f64 = 25.0;
 /// The flow is composed of 2⁵ equal steps; at 0.5 mm each they are far below a node's distance.
 const SQUARINGS: u32 = 5;
-/// Steps that make the way there agree with the way back.
-const CORRECTIONS: usize = 2;
+/// The two ways agree to that, after at most so many steps.
+const AGREE_MM: f64 = 0.02;
+const CORRECTIONS_MAX: usize = 12;
 /// Standard deviation of a spline whose coefficients have a standard deviation of one: (151/315)^(3/2),
 /// the mean of Σ B² along each of three axes.
 pub(crate) const SPLINE_SD: f64 = 0.3319;
@@ -78,11 +79,15 @@ impl Warp {
 
     /// A template point (LPS) in this patient.
     pub(crate) fn patient_from_template(&self, at: &Point3<f64>) -> Point3<f64> {
-        // exp(v), then Newton's steps on the way back with the affine part's slope: what is left of the
-        // difference between the two interpolated fields, some tenths of a millimetre, goes.
+        // exp(v), then steps by the affine part's slope against what the way back leaves: the difference
+        // between the two interpolated fields, some tenths of a millimetre, goes.
         let mut patient = self.affine * (at + self.flow.at(at).cast::<f64>());
-        for _ in 0..CORRECTIONS {
-            patient += self.affine * (at - self.template_from_patient(&patient));
+        for _ in 0..CORRECTIONS_MAX {
+            let off = at - self.template_from_patient(&patient);
+            if off.norm() < AGREE_MM {
+                break;
+            }
+            patient += self.affine * off;
         }
         patient
     }
@@ -221,7 +226,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 0, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 0, ..ProptestConfig::default() })]
         #[test]
         fn neither_way_folds_and_there_and_back_is_where_it_was(seed in any::<u64>()) {
             let warp = Warp::drawn(&template_grid(), seed, LARGEST);

@@ -20,6 +20,10 @@ pub(crate) enum Purpose {
     Tracker,
     Camera,
     Picture,
+    Microscope,
+    Occlusion,
+    Texture,
+    HandEye,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

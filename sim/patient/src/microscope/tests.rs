@@ -1,0 +1,1 @@
+//! The picture against the world that it shows.

@@ -16,6 +16,8 @@ pub(super) const KNOTS: usize = 9;
 pub(super) const KNOT_MM: f64 = 10.0;
 /// Nodes across the picture, but one.
 const NODES: usize = 40;
+/// Movement that is not worth a new picture, mm: a quarter of a pixel.
+const STIRS_MM: f32 = 0.02;
 
 pub(super) struct Bend {
     /// Depth of the first knot: no part of the craniotomy is nearer, mm.
@@ -23,8 +25,11 @@ pub(super) struct Bend {
     node_px: f64,
     nodes: [usize; 2],
     off: Vec<[Vector3<f32>; KNOTS]>,
+    next: Vec<[Vector3<f32>; KNOTS]>,
     still: bool,
     version: Option<u64>,
+    /// Largest change of a displacement at the last update, mm.
+    pub jump_mm: f32,
 }
 
 impl Bend {
@@ -36,7 +41,8 @@ impl Bend {
         let node_px = (camera.size_px[0] as f64 / NODES as f64).max(1.0);
         let nodes = camera.size_px.map(|n| (n as f64 / node_px).ceil() as usize + 1);
         let off = vec![[Vector3::zeros(); KNOTS]; nodes[0] * nodes[1]];
-        Self { first_mm: centre.z - half, node_px, nodes, off, still: true, version: None }
+        let next = off.clone();
+        Self { first_mm: centre.z - half, node_px, nodes, off, next, still: true, version: None, jump_mm: 0.0 }
     }
 
     /// Whether nothing has moved in the view.
@@ -44,7 +50,7 @@ impl Bend {
         self.still
     }
 
-    /// Takes the field's displacements over when they have changed; says whether they had.
+    /// Takes the field's displacements over when they have changed by enough; says whether they had.
     pub(super) fn update(&mut self, lens: &Lens, field: &Field) -> bool {
         if self.version == Some(field.version()) {
             return false;
@@ -52,19 +58,24 @@ impl Bend {
         self.version = Some(field.version());
         let camera = lens.camera();
         let iso = camera.patient_from_camera.isometry();
-        let was_still = self.still;
-        self.still = true;
-        for (node, off) in self.off.iter_mut().enumerate() {
+        let (mut jump, mut still) = (0.0_f32, true);
+        for (node, (next, before)) in self.next.iter_mut().zip(&self.off).enumerate() {
             let at = [node % self.nodes[0], node / self.nodes[0]].map(|n| n as f64 * self.node_px);
             let slope: [f64; 2] = std::array::from_fn(|a| (at[a] - camera.centre_px[a]) / camera.focal_px[a]);
-            for (knot, off) in off.iter_mut().enumerate() {
+            for (knot, (next, before)) in next.iter_mut().zip(before).enumerate() {
                 let z = self.first_mm + knot as f64 * KNOT_MM;
                 let now = iso * nalgebra::Point3::new(slope[0] * z, slope[1] * z, z);
-                *off = (field.rest(&now) - now).cast::<f32>();
-                self.still &= off.norm_squared() <= 0.0;
+                *next = (field.rest(&now) - now).cast::<f32>();
+                jump = jump.max((*next - before).norm());
+                still &= next.norm_squared() <= 0.0;
             }
         }
-        !(self.still && was_still)
+        let moved = jump > STIRS_MM;
+        if moved {
+            std::mem::swap(&mut self.off, &mut self.next);
+            (self.jump_mm, self.still) = (jump, still);
+        }
+        moved
     }
 
     /// Displacement towards rest at every knot of a pixel's ray; outside the picture its border's.
@@ -81,7 +92,13 @@ impl Bend {
             corner(self.nodes[0], (1.0 - fx) * fy),
             corner(self.nodes[0] + 1, fx * fy),
         ];
-        std::array::from_fn(|k| corners.iter().fold(Vector3::zeros(), |sum, (off, w)| sum + off[k] * *w))
+        let mut along = [Vector3::zeros(); KNOTS];
+        for (off, w) in corners {
+            for (to, from) in along.iter_mut().zip(off) {
+                *to += from * w;
+            }
+        }
+        along
     }
 
     /// Displacement towards rest at a place of the picture and a depth.

@@ -4,6 +4,7 @@
 //! pixels, and mm along the camera's z. **Invariant:** it reads ground truth to paint a picture; only the
 //! picture leaves.
 
+mod ahead;
 mod bend;
 #[cfg_attr(not(test), expect(dead_code, reason = "what bleeds comes next"))]
 pub(crate) mod blood;

@@ -11,6 +11,7 @@
 //! **Invariant:** pixels depend on the world only, not on the way there: once a cycle has passed without a
 //! change, the picture is the one made anew.
 
+use super::ahead::{Ahead, MARGIN_MM};
 use super::blood::Films;
 use super::effects::{self, Focus, Sensor};
 use super::glow::{Bleaching, fluorescence};
@@ -18,7 +19,7 @@ use super::occlusion::{Kind, Occlusion};
 use super::rays::{DRAPE, End, Entry, NOTHING, RIM, Rays};
 use super::settings::{Drawn, Look, MicroscopeSettings};
 use super::shade::{Cover, NORMAL_REACH, Plain, Seen, Shader, on_tissue};
-use super::surface::{Stain, Surface};
+use super::surface::{CORNER, Stain, Surface};
 use super::texture::Noise;
 use super::tool;
 use crate::patient::Patient;
@@ -32,7 +33,9 @@ use nalgebra::Vector3;
 use std::sync::Arc;
 
 /// The whole picture is brought up to date within that time.
-pub(crate) const CYCLE: Duration = Duration::from_millis(200);
+pub(crate) const CYCLE: Duration = Duration::from_millis(400);
+/// Pixels at most four apart that are no further from each other in the tissue see the same smooth surface.
+const SMOOTH_MM: f32 = 0.8;
 /// Bleaching is repainted when it has gone on by that.
 const FADED: f64 = 0.004;
 
@@ -73,6 +76,10 @@ struct Sweep {
     look: usize,
     /// Colours only.
     paint: usize,
+    /// How many of the rows to look at have moved too far to start where they ended.
+    far: usize,
+    /// How far anything has moved in this round of the rows and in the one before, mm.
+    moved_mm: [f32; 2],
 }
 
 pub(crate) struct Renderer {
@@ -89,6 +96,9 @@ pub(crate) struct Renderer {
     sensor: Sensor,
     wet: Option<Wet>,
     bleaching: Bleaching,
+    ahead: Ahead,
+    /// The last voxel's face that was shaded, and its normal.
+    face: Option<(u32, Vector3<f64>)>,
     queue: Vec<u32>,
     queued: Vec<bool>,
     time: Option<Instant>,
@@ -131,6 +141,8 @@ impl Renderer {
             depth: vec![0.0; n],
             seen: vec![NOTHING; n],
             base: vec![0; n * 3],
+            ahead: Ahead::new(size),
+            face: None,
             queue: Vec::with_capacity(n),
             queued: vec![false; n],
             patient,
@@ -142,8 +154,8 @@ impl Renderer {
             films: 0,
             painted_dose: 0.0,
         };
-        for pixel in 0..n {
-            renderer.look(pixel);
+        for y in 0..size[1] {
+            renderer.look_along(y, |_| 0.0);
         }
         renderer.refocus();
         for pixel in 0..n {
@@ -168,11 +180,18 @@ impl Renderer {
         Some(self.seen[pixel]).filter(|s| on_tissue(*s)).map(|s| s as usize)
     }
 
+    /// Where a patient point appears.
+    #[cfg(test)]
+    pub(crate) fn project(&self, at: &nalgebra::Point3<f64>) -> Option<(f64, f64, f64)> {
+        self.rays.lens.project(at)
+    }
+
     /// Opens removed voxels and looks again where they could be seen.
     pub(crate) fn open(&mut self, removed: &[u32]) {
         if removed.is_empty() {
             return;
         }
+        self.face = None;
         for index in removed {
             self.state[*index as usize] = REMOVED;
         }
@@ -212,7 +231,7 @@ impl Renderer {
             (first, last) = (first.min(pixel / width), last.max(pixel / width + 1));
             self.queued[pixel] = false;
             if self.wet.is_some() {
-                self.look(pixel);
+                self.look(pixel, 0.0);
             } else if self.state[self.seen[pixel] as usize] != SOLID {
                 let from = f64::from(self.depth[pixel]);
                 let ray = self.rays.ray(pixel);
@@ -240,10 +259,13 @@ impl Renderer {
         }
         if world.light != self.light {
             self.switch(world.light);
-            self.sweep.paint = height;
         }
         if self.rays.bend.update(&self.rays.lens, world.field) {
             self.sweep.look = height;
+            self.sweep.moved_mm[0] += self.rays.bend.jump_mm;
+            if self.sweep.moved_mm.iter().sum::<f32>() > MARGIN_MM {
+                self.sweep.far = height;
+            }
         }
         if let Some(wet) = &mut self.wet {
             wet.shader.turn(&world.down);
@@ -269,22 +291,32 @@ impl Renderer {
         let [width, height] = self.size_px();
         let rows = rows.min(self.sweep.look.max(self.sweep.paint));
         let start = self.sweep.next;
+        let wrapped = (start + rows).saturating_sub(height);
+        self.ahead.measure(&self.depth, width, start..(start + rows).min(height));
+        self.ahead.measure(&self.depth, width, 0..wrapped);
         for n in 0..rows {
             let y = (start + n) % height;
-            let look = self.sweep.look > 0;
+            let (look, far) = (self.sweep.look > 0, self.sweep.far > 0);
+            if look {
+                let ahead = std::mem::take(&mut self.ahead);
+                self.look_along(y, |x| if far { 0.0 } else { ahead.from(x, y) });
+                self.ahead = ahead;
+            }
             for pixel in y * width..(y + 1) * width {
-                if look && on_tissue_or_open(self.seen[pixel]) {
-                    self.look(pixel);
+                if on_tissue_or_open(self.seen[pixel]) {
+                    self.paint(pixel);
                 }
-                self.paint(pixel);
             }
             self.sweep.look = self.sweep.look.saturating_sub(1);
+            self.sweep.far = self.sweep.far.saturating_sub(1);
             self.sweep.paint = self.sweep.paint.saturating_sub(1);
         }
         self.sweep.next = (start + rows) % height;
-        let end = (start + rows).min(height);
-        self.defocus(start..end);
-        self.defocus(0..(start + rows).saturating_sub(height));
+        if start + rows >= height {
+            self.sweep.moved_mm = [0.0, self.sweep.moved_mm[0]];
+        }
+        self.defocus(start..(start + rows).min(height));
+        self.defocus(0..wrapped);
     }
 
     fn switch(&mut self, light: Light) {
@@ -294,6 +326,10 @@ impl Renderer {
             let (labels, shader, glow) = (&self.patient.truth.labels, &wet.shader, &self.fluorescence);
             wet.surface.stain(|i| Stain { colour: shader.stain(labels[i]), glow: glow[i] });
         }
+        for pixel in 0..self.seen.len() {
+            self.paint(pixel);
+        }
+        self.defocus(0..self.size_px()[1]);
     }
 
     /// Focuses on the middle of the picture where that has left what is sharp.
@@ -356,13 +392,56 @@ impl Renderer {
         self.depth[pixel] = end.depth as f32;
     }
 
-    /// Casts a pixel's ray: down to the plane of the craniotomy, and through it where it is open.
-    fn look(&mut self, pixel: usize) {
+    /// Looks along a row. Where tissue is smooth three of four pixels are found between their neighbours, which
+    /// are at most a third of a voxel apart.
+    fn look_along(&mut self, y: usize, from: impl Fn(usize) -> f64) {
+        let width = self.size_px()[0];
+        let first = y * width;
+        let cast = |x: usize, renderer: &mut Self| {
+            if on_tissue_or_open(renderer.seen[first + x]) {
+                renderer.look(first + x, from(x));
+            }
+        };
+        if self.wet.is_none() {
+            (0..width).for_each(|x| cast(x, self));
+            return;
+        }
+        (0..width).step_by(4).for_each(|x| cast(x, self));
+        for step in [2, 1] {
+            for x in (step..width).step_by(2 * step) {
+                if x + step >= width || !self.between(first + x, step) {
+                    cast(x, self);
+                }
+            }
+        }
+    }
+
+    /// Puts a pixel between two others of its row, where both see the same smooth tissue.
+    fn between(&mut self, pixel: usize, step: usize) -> bool {
+        let Some(wet) = &mut self.wet else { return false };
+        if !on_tissue(self.seen[pixel - step]) || !on_tissue(self.seen[pixel + step]) {
+            return false;
+        }
+        let (a, b) = (wet.place[pixel - step], wet.place[pixel + step]);
+        if (a - b).norm_squared() > SMOOTH_MM * SMOOTH_MM {
+            return false;
+        }
+        let place = (a + b) * 0.5;
+        let Some(voxel) = wet.surface.nearest(&place) else { return false };
+        wet.place[pixel] = place;
+        self.seen[pixel] = voxel;
+        self.depth[pixel] = 0.5 * (self.depth[pixel - step] + self.depth[pixel + step]);
+        true
+    }
+
+    /// Casts a pixel's ray: down to the plane of the craniotomy, and through it where it is open, from
+    /// `from` on.
+    fn look(&mut self, pixel: usize, from: f64) {
         let ray = self.rays.ray(pixel);
         let depth = match self.rays.enter(&ray) {
             Entry::Drape(depth) => return self.ends(pixel, End { seen: DRAPE, depth }),
             Entry::Rim(depth) => return self.ends(pixel, End { seen: RIM, depth }),
-            Entry::Open(depth) => depth,
+            Entry::Open(depth) => depth.max(from),
         };
         self.depth[pixel] = depth as f32;
         let Some(wet) = &mut self.wet else {
@@ -399,7 +478,11 @@ impl Renderer {
                 let index = seen as usize;
                 let ray = self.rays.ray(pixel).normalize();
                 let back = || -self.rays.turn.column(2).into_owned();
-                let normal = Plain::normal(&self.state, &self.patient, index).unwrap_or_else(back);
+                let normal = match self.face {
+                    Some((face, normal)) if face == seen => normal,
+                    _ => Plain::normal(&self.state, &self.patient, index).unwrap_or_else(back),
+                };
+                self.face = Some((seen, normal));
                 let facing = -normal.dot(&ray);
                 let shade = 0.3 + 0.7 * facing.clamp(0.0, 1.0);
                 let mut glow = f32::from(self.fluorescence[index]) / 255.0;
@@ -502,7 +585,7 @@ impl Wet {
         }
         let mut cover = Cover::default();
         for (n, weight) in weights.iter().enumerate() {
-            let index = first + (n & 1) + TRUTH_EDGE * ((n >> 1 & 1) + TRUTH_EDGE * (n >> 2));
+            let index = first + CORNER[n];
             cover.blood += weight * f32::from(self.blood[index]) / 255.0;
             cover.wet += weight * f32::from(self.film[index]) / 255.0;
         }

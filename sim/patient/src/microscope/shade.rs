@@ -199,11 +199,14 @@ impl Shader {
             * f32::from(seen.cover.blood > 0.0);
         colour = mix(colour, p.blood, blood);
         glow *= (1.0 - seen.cover.blood) * (1.0 - blood);
-        let pool = (blood * seen.cover.wet * seen.cover.wet).min(0.85);
-        normal = (normal * (1.0 - pool) + self.up * pool + fine.bump * 0.02).normalize();
+        let pool = smooth(0.5, 1.0, seen.cover.wet) * (0.3 + 0.7 * blood);
+        normal = (normal * (1.0 - pool) + (self.up + coarse.bump * 0.12) * pool).normalize();
         let diffuse = normal.dot(&self.lamp).max(0.0);
-        let lit = (0.26 + 0.82 * diffuse) * seen.open * fall(seen.below_mm);
-        let shine = self.shine(&normal, &seen.ray, seen.label, seen.cover.wet) * (0.25 + 0.75 * seen.open);
+        let lit = (0.38 + 0.70 * diffuse) * (0.35 + 0.65 * seen.open) * fall(seen.below_mm);
+        // Highlights break up on what is rough, and are smallest on a level pool.
+        let broken = smooth(-0.35, 0.55, fine.bump.x + 0.6 * coarse.bump.z);
+        let shine =
+            self.shine(&normal, &seen.ray, seen.label, seen.cover.wet, pool) * (0.25 + 0.75 * seen.open) * broken;
         let mut out: Rgb = std::array::from_fn(|c| colour[c] * lit + p.shine[c] * shine);
         if violet {
             // Light comes out of the tissue whichever way it faces.
@@ -223,27 +226,30 @@ impl Shader {
                 let lines = 0.55 * line(twig, 0.07) + 0.35 * line(bump.x + 0.4 * fine, 0.09);
                 (lines.min(0.6) + 0.10 * smooth(0.1, 0.6, coarse), 0.6)
             }
-            Label::White => (0.30 * smooth(0.05, 0.6, coarse + 0.3 * fine) + 0.5 * smooth(0.55, 0.75, fine), 1.0),
-            Label::Infiltrated => (0.36 * smooth(0.0, 0.6, coarse + 0.3 * fine), 1.1),
-            Label::Enhancing => (0.42 * smooth(-0.1, 0.5, bump.y + 0.4 * fine) + 0.3 * line(coarse, 0.08), 1.5),
-            Label::Necrosis => (0.25 * smooth(0.2, 0.7, bump.y), 1.3),
+            Label::White => (0.22 * smooth(0.05, 0.6, coarse + 0.3 * fine) + 0.5 * smooth(0.5, 0.7, fine), 0.8),
+            Label::Infiltrated => (0.24 * smooth(0.0, 0.6, coarse + 0.3 * fine), 0.9),
+            Label::Enhancing => (0.42 * smooth(-0.1, 0.5, bump.y + 0.4 * fine) + 0.3 * line(coarse, 0.08), 0.9),
+            Label::Necrosis => (0.25 * smooth(0.2, 0.7, bump.y), 0.8),
             Label::Outside | Label::Skull => (0.4 * smooth(0.15, 0.6, fine + 0.4 * coarse), 0.8),
         }
     }
 
-    fn shine(&self, normal: &Vector3<f32>, ray: &Vector3<f32>, label: Label, wet: f32) -> f32 {
+    fn shine(&self, normal: &Vector3<f32>, ray: &Vector3<f32>, label: Label, wet: f32, pool: f32) -> f32 {
         let wetness = match label {
             Label::White => 1.0,
             Label::Grey | Label::Csf => 1.15,
-            Label::Infiltrated | Label::Enhancing => 0.9,
-            Label::Necrosis => 0.6,
+            Label::Infiltrated => 0.8,
+            Label::Enhancing => 0.5,
+            Label::Necrosis => 0.3,
             Label::Outside | Label::Skull => 0.25,
         };
         let half = (self.lamp - ray).normalize();
         let facing = normal.dot(&half).max(0.0);
         let broad = power(facing, 4);
         let sharp = power(broad, 4);
-        self.gloss * (wetness + 0.8 * wet) * (0.10 * broad + 0.62 * sharp)
+        let rough = 0.10 * broad + 0.62 * sharp;
+        let level = 0.75 * power(sharp, 3);
+        self.gloss * (wetness + 0.6 * wet) * (rough + (level - rough) * pool.min(1.0))
     }
 
     /// The bone's rim with the dura's cut edge, and the drape beyond; `place` lies in the craniotomy's plane.

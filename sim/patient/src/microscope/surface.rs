@@ -14,12 +14,19 @@ use nalgebra::Vector3;
 
 const EDGE: usize = TRUTH_EDGE;
 const STRIDE: [usize; 3] = [1, EDGE, EDGE * EDGE];
+/// Voxels from the first of eight corners to the last.
+const CORNERS: usize = 2 + EDGE + EDGE * EDGE;
+/// Where they lie.
+pub(super) const CORNER: [usize; 8] = {
+    let z = EDGE * EDGE;
+    [0, 1, EDGE, EDGE + 1, z, z + 1, z + EDGE, z + EDGE + 1]
+};
 /// Solidity of solid surroundings.
 const FULL: u8 = 64;
-/// Distance between tried depths, mm.
-const TRY_MM: f32 = 0.5;
+/// Distance between tried depths, mm: no deeper than a voxel, which is what a ray may cut unseen.
+const TRY_MM: f32 = 1.0;
 /// Deepest try below the first knot: beyond the grid's diagonal.
-const TRIES: usize = 400;
+const TRIES: usize = 200;
 /// Edge of a block of voxels whose distance from anything solid is kept, voxels.
 const BLOCK: usize = 2;
 const BLOCKS: usize = EDGE / BLOCK;
@@ -31,15 +38,12 @@ const STALE: usize = 256;
 /// A voxel of the surface, packed: eight of them are read a pixel.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
-    /// Solid share of the surroundings, of 64; the top bit is set while the voxel itself is solid.
-    solidity: u8,
+    solid: bool,
     /// Out of the tissue, by differences of solidity.
     out: [i8; 3],
     colour: [u8; 3],
     glow: u8,
 }
-
-const SOLID_BIT: u8 = 0x80;
 
 /// Colour of a voxel, and how much it can glow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +75,8 @@ pub(super) struct Hit {
 }
 
 pub(super) struct Surface {
+    /// Solid share of each voxel's surroundings, of 64; apart from the rest, to stay in the cache.
+    level: Vec<u8>,
     cells: Vec<Cell>,
     /// Of every block: distance in blocks, along its farthest axis, from one that is not open throughout.
     free: Vec<u8>,
@@ -79,8 +85,12 @@ pub(super) struct Surface {
 
 impl Surface {
     pub(super) fn new(state: &[u8], stain: impl Fn(usize) -> Stain) -> Self {
-        let mut surface = Self { cells: vec![Cell::default(); state.len()], free: vec![0; BLOCKS.pow(3)], opened: 0 };
-        surface.fill(state);
+        let mut surface = Self {
+            level: fill(state),
+            cells: state.iter().map(|s| Cell { solid: *s == SOLID, ..Cell::default() }).collect(),
+            free: vec![0; BLOCKS.pow(3)],
+            opened: 0,
+        };
         for index in 0..state.len() {
             surface.cells[index].out = surface.outward(index);
         }
@@ -92,25 +102,8 @@ impl Surface {
     /// Colours every voxel anew.
     pub(super) fn stain(&mut self, stain: impl Fn(usize) -> Stain) {
         for (index, cell) in self.cells.iter_mut().enumerate() {
-            let Stain { colour, glow } = if cell.solidity >= SOLID_BIT { stain(index) } else { Stain::default() };
+            let Stain { colour, glow } = if cell.solid { stain(index) } else { Stain::default() };
             (cell.colour, cell.glow) = (colour, glow);
-        }
-    }
-
-    /// Solidity by three passes of 1-2-1; outside the grid all is open.
-    fn fill(&mut self, state: &[u8]) {
-        let mut sum: Vec<u8> = state.iter().map(|s| u8::from(*s == SOLID)).collect();
-        for stride in STRIDE {
-            let from = sum.clone();
-            for (index, to) in sum.iter_mut().enumerate() {
-                let c = (index / stride) % EDGE;
-                let below = if c > 0 { from[index - stride] } else { 0 };
-                let above = if c + 1 < EDGE { from[index + stride] } else { 0 };
-                *to = below + 2 * from[index] + above;
-            }
-        }
-        for ((cell, sum), state) in self.cells.iter_mut().zip(sum).zip(state) {
-            cell.solidity = sum | if *state == SOLID { SOLID_BIT } else { 0 };
         }
     }
 
@@ -130,16 +123,13 @@ impl Surface {
         };
         for index in voxels {
             let index = *index as usize;
-            if self.cells[index].solidity < SOLID_BIT {
+            if !self.cells[index].solid {
                 continue;
             }
-            self.cells[index].solidity -= SOLID_BIT;
-            (self.cells[index].colour, self.cells[index].glow) = ([0; 3], 0);
+            self.cells[index] = Cell { out: self.cells[index].out, ..Cell::default() };
             around(index, 1, &mut |at, off| {
                 let weight = off.iter().map(|o| 2 - *o as u8).product::<u8>();
-                let cell = &mut self.cells[at];
-                let solid = cell.solidity & SOLID_BIT;
-                cell.solidity = (cell.solidity & !SOLID_BIT).saturating_sub(weight) | solid;
+                self.level[at] = self.level[at].saturating_sub(weight);
             });
             self.opened += 1;
         }
@@ -153,7 +143,7 @@ impl Surface {
     }
 
     fn outward(&self, index: usize) -> [i8; 3] {
-        let level = |i: usize| (self.cells[i].solidity & !SOLID_BIT) as i8;
+        let level = |i: usize| self.level[i] as i8;
         std::array::from_fn(|a| {
             let c = (index / STRIDE[a]) % EDGE;
             let below = if c > 0 { index - STRIDE[a] } else { index };
@@ -165,8 +155,8 @@ impl Surface {
     /// Distances of all blocks, by a widening box along each axis in turn.
     fn measure(&mut self) {
         let mut open = vec![FAR; BLOCKS.pow(3)];
-        for (index, cell) in self.cells.iter().enumerate() {
-            if cell.solidity > 0 {
+        for (index, level) in self.level.iter().enumerate() {
+            if *level > 0 {
                 let v = [index % EDGE, (index / EDGE) % EDGE, index / STRIDE[2]].map(|c| c / BLOCK);
                 open[v[0] + BLOCKS * (v[1] + BLOCKS * v[2])] = 0;
             }
@@ -175,26 +165,35 @@ impl Surface {
     }
 
     /// How far from a place nothing solid is, mm; a lower bound.
+    #[inline]
     fn clearance(&self, place: &Vector3<f32>) -> f32 {
-        let block = |c: f32| (c >= 0.0).then_some(c as usize / BLOCK).filter(|b| *b < BLOCKS);
-        match (block(place.x), block(place.y), block(place.z)) {
-            (Some(i), Some(j), Some(k)) => {
-                // The place may lie at the block's edge, and so may what is solid.
-                let blocks = self.free[i + BLOCKS * (j + BLOCKS * k)].saturating_sub(1);
-                f32::from(blocks) * BLOCK as f32
-            }
+        const END: f32 = EDGE as f32;
+        let (x, y, z) = (place.x, place.y, place.z);
+        if !(x >= 0.0 && y >= 0.0 && z >= 0.0 && x < END && y < END && z < END) {
             // Outside the grid: to its nearest face.
-            _ => (0..3).map(|a| (-place[a]).max(place[a] - EDGE as f32)).fold(0.0, f32::max),
+            let out = |c: f32| (-c).max(c - END);
+            return out(x).max(out(y)).max(out(z)).max(0.0);
         }
+        // The place may lie at the block's edge, and so may what is solid.
+        let [i, j, k] = [x as usize / BLOCK, y as usize / BLOCK, z as usize / BLOCK];
+        f32::from(self.free[i + BLOCKS * (j + BLOCKS * k)].saturating_sub(1)) * BLOCK as f32
     }
 
     /// Trilinear solidity, 0 to 1.
+    #[inline]
     fn level(&self, place: &Vector3<f32>) -> f32 {
         let Some((first, f)) = corner(place) else { return 0.0 };
-        let at = |n: usize| f32::from(self.cells[first + n].solidity & !SOLID_BIT);
-        let line = |n: usize| at(n) + f.x * (at(n + 1) - at(n));
-        let plane = |n: usize| line(n) + f.y * (line(n + EDGE) - line(n));
-        (plane(0) + f.z * (plane(STRIDE[2]) - plane(0))) / f32::from(FULL)
+        // One check of bounds for all eight.
+        let at: &[u8; CORNERS] = match self.level[first..].first_chunk() {
+            Some(at) => at,
+            None => return 0.0,
+        };
+        let line = |a: u8, b: u8| f32::from(a) + f.x * (f32::from(b) - f32::from(a));
+        let near = line(at[0], at[1]);
+        let near = near + f.y * (line(at[EDGE], at[EDGE + 1]) - near);
+        let far = line(at[STRIDE[2]], at[STRIDE[2] + 1]);
+        let far = far + f.y * (line(at[STRIDE[2] + EDGE], at[STRIDE[2] + EDGE + 1]) - far);
+        (near + f.z * (far - near)) / f32::from(FULL)
     }
 
     /// The first place of a ray where solidity passes one half, from a depth on.
@@ -202,7 +201,7 @@ impl Surface {
         let bend = &rays.bend;
         let start = (rays.eye + ray * bend.first_mm).cast::<f32>();
         let path = Path { start, ray: ray.cast(), off: (!bend.still()).then(|| bend.along(pixel.map(|p| p as f64))) };
-        // In f32 0.5 · n is exact: the same depths are tried whatever was skipped.
+        // In f32 these depths are exact: the same depths are tried whatever was skipped.
         let mut n = (((from - bend.first_mm) as f32 / TRY_MM).max(0.0)) as usize;
         let mut before: Option<(usize, f32)> = None;
         let longest = path.ray.norm() * 1.1;
@@ -224,25 +223,36 @@ impl Surface {
         None
     }
 
-    /// Between the last try in the open and the first in tissue: one step of the secant.
+    /// Between the last try in the open and the first in tissue: two steps of the false position.
     fn refine(&self, path: &Path, n: usize, level: f32, before: Option<f32>, bend: &Bend) -> Hit {
-        let inside = n as f32 * TRY_MM;
-        let outside = (inside - TRY_MM).max(0.0);
-        let open = before.unwrap_or_else(|| self.level(&path.at(outside)));
-        let share = if level > open { ((0.5 - open) / (level - open)).clamp(0.0, 1.0) } else { 1.0 };
-        let depth = outside + (inside - outside) * share;
+        let mut inside = (n as f32 * TRY_MM, level);
+        let start = (inside.0 - TRY_MM).max(0.0);
+        let mut outside = (start, before.unwrap_or_else(|| self.level(&path.at(start))));
+        let between = |a: (f32, f32), b: (f32, f32)| {
+            let share = if b.1 > a.1 { ((0.5 - a.1) / (b.1 - a.1)).clamp(0.0, 1.0) } else { 1.0 };
+            a.0 + (b.0 - a.0) * share
+        };
+        let depth = between(outside, inside);
+        let level = self.level(&path.at(depth));
+        if level < 0.5 {
+            outside = (depth, level)
+        } else {
+            inside = (depth, level)
+        }
+        let depth = between(outside, inside);
         Hit { depth: bend.first_mm as f32 + depth, place: path.at(depth) }
     }
 
     /// The solid voxel nearest to a place of the surface.
+    #[inline]
     pub(super) fn nearest(&self, place: &Vector3<f32>) -> Option<u32> {
         let (first, f) = corner(place)?;
         let (mut best, mut voxel) = (0.0, None);
+        let sides = [[1.0 - f.x, f.x], [1.0 - f.y, f.y], [1.0 - f.z, f.z]];
         for n in 0..8 {
-            let index = first + (n & 1) + EDGE * (n >> 1 & 1) + STRIDE[2] * (n >> 2);
-            let side = |a: usize| if n >> a & 1 > 0 { f[a] } else { 1.0 - f[a] };
-            let w = side(0) * side(1) * side(2) + 1e-3;
-            if self.cells[index].solidity >= SOLID_BIT && w > best {
+            let index = first + CORNER[n];
+            let w = sides[0][n & 1] * sides[1][n >> 1 & 1] * sides[2][n >> 2] + 1e-3;
+            if self.cells[index].solid && w > best {
                 (best, voxel) = (w, Some(index as u32));
             }
         }
@@ -250,40 +260,44 @@ impl Surface {
     }
 
     /// What lies there.
+    #[inline]
     pub(super) fn spot(&self, place: &Vector3<f32>) -> Option<Spot> {
         let (first, f) = corner(place)?;
-        let (mut colour, mut glow, mut out) = ([0.0_f32; 3], 0.0, Vector3::zeros());
+        let cells: &[Cell; CORNERS] = self.cells[first..].first_chunk()?;
+        let (mut colour, mut glow, mut out) = ([0.0_f32; 3], 0.0, [0.0_f32; 3]);
         let (mut sum, mut best, mut voxel) = (0.0, 0.0, 0);
         let mut weights = [0.0_f32; 8];
-        for (n, weight) in weights.iter_mut().enumerate() {
-            let up = [n & 1, n >> 1 & 1, n >> 2];
-            let index = first + up[0] + EDGE * up[1] + STRIDE[2] * up[2];
-            let side = |a: usize| if up[a] > 0 { f[a] } else { 1.0 - f[a] };
-            let w = side(0) * side(1) * side(2);
-            let cell = &self.cells[index];
-            out += Vector3::new(f32::from(cell.out[0]), f32::from(cell.out[1]), f32::from(cell.out[2])) * w;
-            if cell.solidity < SOLID_BIT {
+        let sides = [[1.0 - f.x, f.x], [1.0 - f.y, f.y], [1.0 - f.z, f.z]];
+        for n in 0..8 {
+            let at = CORNER[n];
+            let w = sides[0][n & 1] * sides[1][n >> 1 & 1] * sides[2][n >> 2];
+            let cell = &cells[at];
+            out[0] += f32::from(cell.out[0]) * w;
+            out[1] += f32::from(cell.out[1]) * w;
+            out[2] += f32::from(cell.out[2]) * w;
+            if !cell.solid {
                 continue;
             }
             // A voxel at no distance weighs something still, lest a place has no colour.
             let w = w + 1e-3;
-            *weight = w;
+            weights[n] = w;
             sum += w;
-            for (c, from) in colour.iter_mut().zip(cell.colour) {
-                *c += w * f32::from(from);
-            }
+            colour[0] += f32::from(cell.colour[0]) * w;
+            colour[1] += f32::from(cell.colour[1]) * w;
+            colour[2] += f32::from(cell.colour[2]) * w;
             glow += w * f32::from(cell.glow);
             if w > best {
-                (best, voxel) = (w, index as u32);
+                (best, voxel) = (w, (first + at) as u32);
             }
         }
         if best <= 0.0 {
             return None;
         }
-        weights.iter_mut().for_each(|w| *w /= sum);
-        let normal = out.try_normalize(1e-3).unwrap_or_else(Vector3::z);
-        let colour = colour.map(|c| c / sum);
-        Some(Spot { colour, glow: glow / sum / 255.0, normal, voxel, first: first as u32, weights })
+        let scale = 1.0 / sum;
+        weights.iter_mut().for_each(|w| *w *= scale);
+        let normal = Vector3::from(out).try_normalize(1e-3).unwrap_or_else(Vector3::z);
+        let colour = [colour[0] * scale, colour[1] * scale, colour[2] * scale];
+        Some(Spot { colour, glow: glow * scale / 255.0, normal, voxel, first: first as u32, weights })
     }
 
     /// How open the surroundings are, 0 to 1: solidity where the normal points.
@@ -294,12 +308,31 @@ impl Surface {
     }
 }
 
+/// Solidity by three passes of 1-2-1; outside the grid all is open.
+fn fill(state: &[u8]) -> Vec<u8> {
+    let mut sum: Vec<u8> = state.iter().map(|s| u8::from(*s == SOLID)).collect();
+    for stride in STRIDE {
+        let from = sum.clone();
+        for (index, to) in sum.iter_mut().enumerate() {
+            let c = (index / stride) % EDGE;
+            let below = if c > 0 { from[index - stride] } else { 0 };
+            let above = if c + 1 < EDGE { from[index + stride] } else { 0 };
+            *to = below + 2 * from[index] + above;
+        }
+    }
+    sum
+}
+
 /// The voxel indices of a place's eight corners, as their first, and the fractions between them.
+#[inline]
 fn corner(place: &Vector3<f32>) -> Option<(usize, Vector3<f32>)> {
-    let q = place.add_scalar(-0.5);
-    let inside = (0..3).all(|a| q[a] >= 0.0 && q[a] < (EDGE - 1) as f32);
-    let base = inside.then(|| q.map(|c| c as usize))?;
-    Some((base.x + EDGE * (base.y + EDGE * base.z), q.zip_map(&base, |c, b| c - b as f32)))
+    const END: f32 = (EDGE - 1) as f32;
+    let (x, y, z) = (place.x - 0.5, place.y - 0.5, place.z - 0.5);
+    if !(x >= 0.0 && y >= 0.0 && z >= 0.0 && x < END && y < END && z < END) {
+        return None;
+    }
+    let (i, j, k) = (x as usize, y as usize, z as usize);
+    Some((i + EDGE * (j + EDGE * k), Vector3::new(x - i as f32, y - j as f32, z - k as f32)))
 }
 
 /// A ray at rest.
@@ -311,12 +344,14 @@ struct Path {
 
 impl Path {
     /// At a depth below the first knot.
+    #[inline]
     fn at(&self, depth: f32) -> Vector3<f32> {
         let place = self.start + self.ray * depth;
         let Some(off) = &self.off else { return place };
         let knot = (depth / KNOT_MM as f32).min((KNOTS - 1) as f32);
         let base = (knot as usize).min(KNOTS - 2);
-        place + off[base].lerp(&off[base + 1], knot - base as f32)
+        let t = knot - base as f32;
+        place + off[base] * (1.0 - t) + off[base + 1] * t
     }
 }
 
@@ -392,8 +427,9 @@ mod tests {
         removed.iter().for_each(|i| state[*i as usize] = REMOVED);
         let anew = Surface::new(&state, stain);
         for (index, (a, b)) in kept.cells.iter().zip(&anew.cells).enumerate() {
-            assert_eq!((a.solidity, a.out, a.colour, a.glow), (b.solidity, b.out, b.colour, b.glow), "{index}");
+            assert_eq!((a.solid, a.out, a.colour, a.glow), (b.solid, b.out, b.colour, b.glow), "{index}");
         }
+        assert!(kept.level == anew.level);
         assert!(kept.free.iter().zip(&anew.free).all(|(a, b)| a <= b), "distances are lower bounds");
     }
 }

@@ -1,4 +1,4 @@
-//! Procedural texture: noise that repeats every 64 cells, and the vessels near each voxel.
+//! Procedural texture: noise that repeats every 32 cells, and the vessels near each voxel.
 //!
 //! **Units:** voxels of 1 mm. **Allocation:** at the start. **Determinism:** from the patient's seed; plain
 //! f32 arithmetic. Which trees are veins follows from where they start (the sagittal sinus, the internal
@@ -10,7 +10,7 @@ use crate::truth::TRUTH_EDGE;
 use bregma_core::flow::Capsule;
 use nalgebra::{Point3, Vector3};
 
-const CELLS: usize = 64;
+const CELLS: usize = 32;
 /// A vessel is looked for that far from its surface, mm.
 const NEAR_MM: f64 = 2.0;
 
@@ -21,32 +21,42 @@ pub(super) struct Grain {
     pub bump: Vector3<f32>,
 }
 
-pub(super) struct Noise(Vec<[i8; 4]>);
+pub(super) struct Noise(Vec<[f32; 4]>);
 
 impl Noise {
     pub(super) fn new(seed: u64) -> Self {
-        Self((0..CELLS.pow(3)).map(|i| (mix(seed, i as u64) as u32).to_le_bytes().map(|b| b as i8)).collect())
+        let even = |b: u8| (f32::from(b) - 127.5) / 127.5;
+        Self((0..CELLS.pow(3)).map(|i| (mix(seed, i as u64) as u32).to_le_bytes().map(even)).collect())
     }
 
     /// Smooth noise with cells of a size, mm.
+    #[inline]
     pub(super) fn at(&self, place: &Vector3<f32>, cell_mm: f32) -> Grain {
         // Coordinates stay positive: places lie within a few hundred mm of the grid.
-        let q = (place / cell_mm).add_scalar(8.0 * CELLS as f32);
-        let base = q.map(|c| c as usize);
-        let f = q.zip_map(&base, |c, b| {
-            let f = c - b as f32;
-            f * f * (3.0 - 2.0 * f)
-        });
-        let at = |n: usize| {
-            let wrap = |a: usize, up: usize| (base[a] + up) % CELLS;
-            let index = wrap(0, n & 1) + CELLS * (wrap(1, n >> 1 & 1) + CELLS * wrap(2, n >> 2));
-            self.0[index].map(f32::from)
+        let scale = 1.0 / cell_mm;
+        let split = |c: f32| {
+            let q = c * scale + 8.0 * CELLS as f32;
+            let base = q as usize;
+            let f = q - base as f32;
+            (base % CELLS, (base + 1) % CELLS, f * f * (3.0 - 2.0 * f))
         };
-        let lerp = |a: [f32; 4], b: [f32; 4], t: f32| std::array::from_fn(|c| a[c] + t * (b[c] - a[c]));
-        let plane = |n: usize| lerp(lerp(at(n), at(n + 1), f.x), lerp(at(n + 2), at(n + 3), f.x), f.y);
-        let [value, x, y, z]: [f32; 4] = lerp(plane(0), plane(4), f.z).map(|c| c / 128.0);
+        let (x0, x1, fx) = split(place.x);
+        let (y0, y1, fy) = split(place.y);
+        let (z0, z1, fz) = split(place.z);
+        let row = |y: usize, z: usize| {
+            let row = CELLS * (y + CELLS * z);
+            lerp(self.0[row + x0], self.0[row + x1], fx)
+        };
+        let near = lerp(row(y0, z0), row(y1, z0), fy);
+        let far = lerp(row(y0, z1), row(y1, z1), fy);
+        let [value, x, y, z] = lerp(near, far, fz);
         Grain { value, bump: Vector3::new(x, y, z) }
     }
+}
+
+#[inline]
+fn lerp(a: [f32; 4], b: [f32; 4], t: f32) -> [f32; 4] {
+    [a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * (b[2] - a[2]), a[3] + t * (b[3] - a[3])]
 }
 
 /// What a vessel carries.
@@ -169,7 +179,7 @@ mod tests {
         assert!(values.windows(2).all(|w| (w[0] - w[1]).abs() < 0.08));
         let (low, high) = values.iter().fold((1.0_f32, -1.0_f32), |(l, h), v| (l.min(*v), h.max(*v)));
         assert!(low < -0.5 && high > 0.5, "{low} {high}");
-        assert!((at(1.0) - at(1.0 + 32.0)).abs() < 1e-3);
+        assert!((at(1.0) - at(1.0 + 16.0)).abs() < 1e-3);
     }
 
     #[test]
@@ -177,24 +187,31 @@ mod tests {
         let p = grown();
         let vessels = Vessels::new(&p);
         assert!(vessels.pieces.iter().any(|v| v.kind == Kind::Artery));
-        let mut met = 0;
+        let (mut met, mut covered) = (0, 0);
+        let nearest = |place: &Vector3<f32>| {
+            let inside = place.iter().all(|c| (0.0..TRUTH_EDGE as f32).contains(c));
+            let v = inside.then(|| place.map(|c| c as usize))?;
+            usize::from(vessels.near[v.x + TRUTH_EDGE * (v.y + TRUTH_EDGE * v.z)]).checked_sub(1)
+        };
         for (n, piece) in vessels.pieces.iter().enumerate() {
             let middle = piece.start + piece.along * 0.5;
             // Near a branching, the nearest piece may be another one.
-            let inside = middle.iter().all(|c| (0.0..TRUTH_EDGE as f32).contains(c));
-            let voxel = middle.map(|c| c as usize);
-            if !inside || usize::from(vessels.near[voxel.x + TRUTH_EDGE * (voxel.y + TRUTH_EDGE * voxel.z)]) != n + 1 {
+            if nearest(&middle) != Some(n) {
                 continue;
             }
             met += 1;
             let ray = piece.along.cross(&Vector3::new(0.3, 0.5, 0.8)).normalize();
             let passing = vessels.passing(&middle, &ray, 0.05).expect("it lies in the vessel");
             assert!(passing.cover > 0.9 && passing.normal.dot(&ray) < -0.99, "{n}");
-            let sunk = vessels.passing(&(middle - ray * (piece.radius + 0.6)), &ray, 0.05);
-            assert!(sunk.is_none_or(|s| s.cover < 0.6), "{n}: it shines through faintly");
+            let above = middle - ray * (piece.radius + 0.6);
+            if nearest(&above) == Some(n) {
+                let sunk = vessels.passing(&above, &ray, 0.05).expect("not too deep");
+                assert!((sunk.cover - 0.5).abs() < 1e-3, "{n}: it shines through, half as strong");
+            }
             let aside = piece.along.cross(&ray).normalize() * (piece.radius + 0.2);
-            assert!(vessels.passing(&(middle + aside), &ray, 0.05).is_none_or(|m| m.cover < 0.9), "{n}");
+            // Beside it another one may run.
+            covered += usize::from(vessels.passing(&(middle + aside), &ray, 0.05).is_some());
         }
-        assert!(met > 10, "{met}");
+        assert!(met > 10 && covered * 5 < met, "{met} {covered}");
     }
 }

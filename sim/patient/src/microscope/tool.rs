@@ -122,8 +122,21 @@ pub(super) fn draw(scene: &Scene<'_>, tip: &TipInPatient, rgb: &mut [u8]) {
         low.clamp(0.0, height as f32) as usize..high.clamp(0.0, height as f32) as usize
     };
     let [cx, cy] = camera.centre_px;
+    // Where the band around shaft and shadow crosses a row; distortion moves it by 2 % at most.
+    let slack = 0.025 * width as f32;
+    let columns = |y: usize| {
+        let py = y as f32 - shaft.a[1];
+        let (low, high) = (-most + across.min(0.0) - slack, most + across.max(0.0) + slack);
+        let (p, q) = if dy.abs() > 0.02 {
+            ((py * dx - low) / dy + shaft.a[0], (py * dx - high) / dy + shaft.a[0])
+        } else {
+            (0.0, width as f32)
+        };
+        let clamp = |c: f32| c.clamp(0.0, width as f32) as usize;
+        clamp(p.min(q))..clamp(p.max(q) + 1.0)
+    };
     for y in rows {
-        for x in 0..width {
+        for x in columns(y) {
             let pixel = y * width + x;
             let [sx, sy] = scene.rays.lens.slope(pixel);
             let px = (sx * camera.focal_px[0] + cx) as f32 - shaft.a[0];

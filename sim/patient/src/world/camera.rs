@@ -170,3 +170,55 @@ const fn films(_world: &World) -> Option<&Films> {
 fn down(world: &World) -> Vector3<f64> {
     -world.patient.craniotomy.outward
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::microscope::MicroscopeSettings;
+    use crate::patient::tests::grown;
+    use bregma_core::frame::Pose;
+
+    fn ms(n: u64) -> Instant {
+        Instant::START + Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_late_picture_shows_what_was_then() {
+        let mut sight = Sight::default();
+        assert!(sight.at(ms(0)).is_none());
+        for n in 1..=500_usize {
+            sight.note(ms(4 * n as u64), &Pose::identity(), n);
+        }
+        let at = |time| sight.at(ms(time)).map(|g| g.removed);
+        assert_eq!((at(2000), at(1907), at(1760)), (Some(500), Some(476), Some(440)));
+        assert_eq!(at(3000), Some(500), "nothing is known of later");
+        assert_eq!(at(10), Some(500 - 65), "the first that is still known");
+        assert!(sight.0.len() <= 66);
+    }
+
+    #[test]
+    fn the_runtimes_calibration_is_an_ideal_lens_slightly_wrong() {
+        let p = grown();
+        let stand = |microscope| {
+            let settings = WorldSettings { microscope, ..WorldSettings::default() };
+            let arm = SimulatedArm::at_rest(&p, &settings);
+            stand(&p, &arm, &settings)
+        };
+        let (plain, truth) = stand(MicroscopeSettings::plain());
+        let (home, same) = stand(MicroscopeSettings::home());
+        assert_eq!(truth, same);
+        assert!(plain.focal_px == truth.focal_px && home.focal_px != truth.focal_px);
+        let off = |camera: &CameraCalibration, at| {
+            let (a, b) = (camera.project(&at).expect("in front"), truth.project(&at).expect("in front"));
+            (a.0 - b.0).hypot(a.1 - b.1)
+        };
+        let target = p.corridor.target;
+        // At the target the turn adds nothing; 40 mm above it a turn of some tenths of a degree shows.
+        assert!((off(&home, target) - off(&plain, target)).abs() < 2.0);
+        let above = target + p.craniotomy.outward * 40.0;
+        assert!((off(&home, above) - off(&plain, above)).abs() > 0.3, "{} {}", off(&home, above), off(&plain, above));
+        let bad = MicroscopeSettings { lag_ms: [0.0, 900.0], ..MicroscopeSettings::home() };
+        let refused = World::new(p, WorldSettings { microscope: bad, ..WorldSettings::default() });
+        assert_eq!(refused.map(|_| ()).expect_err("outside its range").name, "microscope.lag_ms");
+    }
+}

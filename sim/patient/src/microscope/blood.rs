@@ -89,8 +89,8 @@ pub(crate) struct BloodMap {
 }
 
 impl BloodMap {
-    /// Dry. `down` is where gravity points, in the patient's axes; a zero vector is taken as −y's reverse,
-    /// the posterior of a patient lying on the back.
+    /// Dry. `down` is where gravity points, in the patient's axes; without a
+    /// direction it is +y, the back of a patient who lies on it.
     pub(crate) fn new(grid: Grid, down: Vector3<f64>) -> Self {
         let down = down.try_normalize(1e-9).unwrap_or_else(Vector3::y);
         let mut steps = Vec::with_capacity(26);
@@ -437,9 +437,9 @@ mod tests {
     }
 
     fn balance(map: &BloodMap, poured: [f64; 2]) {
-        for f in 0..2 {
+        for (f, poured) in poured.into_iter().enumerate() {
             let found = map.held()[f] + map.sucked()[f] + map.spilled()[f];
-            assert!((found - poured[f]).abs() < 1e-2 * poured[f].max(0.1), "{f}: {found} of {}", poured[f]);
+            assert!((found - poured).abs() < 1e-2 * poured.max(0.1), "{f}: {found} of {poured}");
         }
     }
 

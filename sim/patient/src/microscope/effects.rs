@@ -137,7 +137,7 @@ impl Focus {
                 let weight = (self.blur(depth[y * width + x]) * 256.0) as i32;
                 for i in x * 3..x * 3 + 3 {
                     let sharp = i32::from(from[i]);
-                    to[i] = (sharp + (((sums[i] / n) as i32 - sharp) * weight >> 8)) as u8;
+                    to[i] = (sharp + ((((sums[i] / n) as i32 - sharp) * weight) >> 8)) as u8;
                 }
             }
             let (gone, come) = (row(y as isize - r as isize), row(y as isize + r as isize + 1));

@@ -1,10 +1,10 @@
 //! 5-ALA: where tissue fluoresces, and how light bleaches it.
 //!
-//! Sensitivity 0.87 and specificity 0.89 as published for voxels of tissue against histology, misses
-//! correlated over about 3 mm, dark in necrosis. Bleaching: 36 % is left after about 25 min of violet or
-//! 87 min of white light (the same sources as the project's table of figures), taken as exponential and
-//! counted for each voxel from when it was first exposed. **Units:** s. **Not modelled:** uptake that
-//! differs within a tumour, other than by cell density.
+//! Sensitivity 0.87 and specificity 0.89 (S. Zhao et al., PLoS ONE 8, e63682, 2013: 0.81 to 0.92 and 0.79
+//! to 0.94), misses correlated over about 3 mm (an expert's estimate), dark in necrosis. Bleaching as
+//! published for an operating microscope's lamps: 36 % is left after about 25 min of violet or 87 min of
+//! white light, taken as exponential and counted for each voxel from when it was first exposed.
+//! **Units:** s. **Not modelled:** uptake that differs within a tumour, other than by cell density.
 
 use crate::random::{Draws, Purpose, mix, normal_pair};
 use crate::truth::{Label, TRUTH_EDGE};

@@ -20,6 +20,10 @@ pub(crate) enum Purpose {
     Tracker,
     Camera,
     Picture,
+    /// Lobes and satellites.
+    TumourShape = 40,
+    /// A patient's contrasts on scans.
+    Contrast,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

@@ -183,7 +183,7 @@ impl Patient {
             if truth.density[start..start + nx].iter().all(|u| *u <= WATER[0]) {
                 continue;
             }
-            for i in start..start + nx {
+            for (i, texture) in texture.iter().enumerate().skip(start).take(nx) {
                 let u = truth.density[i];
                 let label = truth.labels[i];
                 if u <= WATER[0] || !label.tissue() {
@@ -192,7 +192,7 @@ impl Patient {
                 let at = truth.grid.centre(truth.grid.voxel(i));
                 let Some(voxel) = self.head.grid.containing(&at) else { continue };
                 let value = &mut picture[self.head.grid.index(voxel)];
-                let varied = |level: f32, share: f32| level * (1.0 + share * texture[i].clamp(-2.5, 2.5));
+                let varied = |level: f32, share: f32| level * (1.0 + share * texture.clamp(-2.5, 2.5));
                 *value = match label {
                     // The agent's part of the rim varies, not the tissue below it.
                     Label::Enhancing => 1.0 + (contrasts.rim - 1.0) * varied(1.0, contrasts.patchy),

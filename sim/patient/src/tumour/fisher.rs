@@ -18,6 +18,9 @@ const COURANT: f32 = 0.15;
 const GREY_SHARE: f32 = 0.2;
 /// Density that is worth computing.
 const FLOOR: f32 = 1e-6;
+/// Radius of a satellite when it starts: over that of the ball of the core's volume, and over the front's
+/// width, which it loses while its own front forms.
+const FOCUS: [f64; 2] = [0.3, 1.4];
 /// Most steps: a front moves 0.3/width mm a step, so that 110 mL take about 500.
 const STEPS_MAX: u32 = 6000;
 /// Correlation lengths of proliferation and of diffusion, mm.
@@ -61,7 +64,7 @@ impl Fisher {
             width_mm: width_mm.clamp(WIDTH_MM[0], WIDTH_MM[1]),
             rho_per_day,
             irregularity,
-            satellites: (0..satellites).map(|_| (draws.uniform(0.15, 0.45), draws.uniform(5.0, 11.0))).collect(),
+            satellites: (0..satellites).map(|_| (draws.uniform(0.03, 0.25), draws.uniform(5.0, 11.0))).collect(),
         }
     }
 }
@@ -78,6 +81,7 @@ pub(super) fn grow(
     let mut medium = Medium::new(grid, tissues, fisher, seed);
     let mut waiting = foci(grid, tissues, origin, core_ml, fisher, seed);
     let wanted = (core_ml * 1e3) as usize;
+    let focus_mm = FOCUS[0] * ball_radius_mm(core_ml) + FOCUS[1] * fisher.width_mm;
     let mut u = vec![0.0_f32; grid.len()];
     let mut next = u.clone();
     u[origin] = 1.0;
@@ -93,7 +97,7 @@ pub(super) fn grow(
         waiting.retain(|(start, voxel)| {
             let due = core >= *start;
             if due {
-                medium.seed(grid, *voxel, fisher.width_mm, &mut u);
+                medium.seed(grid, *voxel, focus_mm, &mut u);
             }
             !due
         });
@@ -158,14 +162,14 @@ impl Medium {
         Self { dims: grid.dims, faces, rate, low: [usize::MAX; 3], high: [0; 3] }
     }
 
-    /// Starts a focus: tissue within a front's width is full of cells, since a lone voxel's would drift apart.
-    fn seed(&mut self, grid: &Grid, voxel: usize, width_mm: f64, u: &mut [f32]) {
+    /// Starts a focus: tissue within a radius is full of cells, since a lone voxel's would drift apart.
+    fn seed(&mut self, grid: &Grid, voxel: usize, radius_mm: f64, u: &mut [f32]) {
         let centre = grid.centre(grid.voxel(voxel));
-        let [xs, ys, zs] = grid.around(&centre, 1.5 * width_mm);
+        let [xs, ys, zs] = grid.around(&centre, radius_mm);
         for (k, j) in zs.flat_map(|k| ys.clone().map(move |j| (k, j))) {
             for i in xs.clone() {
                 let index = grid.index([i, j, k]);
-                let near = nalgebra::distance(&grid.centre([i, j, k]), &centre) <= 1.5 * width_mm;
+                let near = nalgebra::distance(&grid.centre([i, j, k]), &centre) <= radius_mm;
                 // No face leads into CSF.
                 let tissue = self.faces.iter().any(|f| f[index] > 0.0);
                 let inner = (0..3).all(|a| (1..grid.dims[a] - 1).contains(&[i, j, k][a]));
@@ -326,7 +330,7 @@ mod tests {
         let ball = off_ball(&grid, &grown(&even(1.2)));
         let irregular = off_ball(&grid, &grown(&Fisher { irregularity: 1.0, ..even(1.2) }));
         assert!(ball < 0.03 && irregular > 0.06, "{ball} {irregular}");
-        let two = grown(&Fisher { satellites: vec![(0.3, 8.0)], ..even(1.2) });
+        let two = grown(&Fisher { satellites: vec![(0.1, 8.0)], ..even(1.2) });
         let far = |i: usize| nalgebra::distance(&grid.centre(grid.voxel(i)), &grid.centre([32; 3]));
         let apart = (0..grid.len()).filter(|i| two.density[*i] >= CORE_DENSITY && far(*i) > 15.0).count();
         assert!(apart > 100, "{apart} voxels of a satellite");

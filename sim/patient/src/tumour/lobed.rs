@@ -74,7 +74,7 @@ fn chain(grid: &Grid, tissues: &[u8], origin: usize, radius: f64, lobed: &Lobed,
         // A dozen directions: the one whose way lies most in white matter.
         let best = (0..12)
             .map(|_| parent + draws.direction() * (0.75 * size + 0.55 * own))
-            .max_by_key(|end| (1..=6).filter(|n| white(&parent.lerp(end, f64::from(*n) / 6.0).into())).count());
+            .max_by_key(|end| (1..=6).filter(|n| white(&parent.lerp(end, f64::from(*n) / 6.0))).count());
         lobes.extend(best.map(|at| (at, own)));
     }
     lobes

@@ -145,8 +145,8 @@ impl Ranges {
             Modality::T1c => Self {
                 csf: [0.25, 0.36],
                 grey: [0.72, 0.8],
-                oedema: [0.6, 0.9],
-                rim: if enhances { [1.25, 2.3] } else { [0.65, 0.9] },
+                oedema: [0.57, 0.9],
+                rim: if enhances { [1.17, 2.3] } else { [0.65, 0.9] },
                 necrosis: [0.45, 0.95],
                 vessel: [1.3, 1.7],
                 dura: [0.3, 1.1],
@@ -166,10 +166,10 @@ impl Ranges {
             },
             Modality::Flair => Self {
                 csf: [0.15, 0.3],
-                grey: [1.0, 1.16],
+                grey: [1.02, 1.19],
                 oedema: [1.55, 1.95],
                 rim: [1.5, 1.9],
-                necrosis: [1.35, 2.15],
+                necrosis: [1.35, 2.3],
                 vessel: [0.5, 0.8],
                 dura: [0.3, 0.6],
                 blood: [1.2, 1.7],

@@ -9,7 +9,8 @@
 //! literature on intraoperative MRI; its share and strength, and the distortion's size, are an expert's
 //! estimate. **Not modelled:** haemostatic material, and contrast agent that leaks as time passes.
 
-use super::{AIR, Contrasts};
+use super::{AIR, Contrasts, depth_row};
+use crate::anatomy::head::{Head, SKULL_INNER_MM};
 use crate::distance;
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
@@ -25,6 +26,8 @@ use nalgebra::Point3;
 const DISTORTION_MM: f32 = 6.0;
 /// Farther from air than this nothing is distorted, mm.
 const DISTORTED_MM: f32 = 20.0;
+/// Displacement that no scan shows, mm.
+const STILL_MM: f64 = 0.05;
 
 impl Patient {
     /// A scan with what is open by then, `open[i]` for each truth voxel, and with tissue where `field` has
@@ -47,7 +50,7 @@ impl Patient {
             air = Some(self.add_cavity(modality, &contrasts, &mut draws, open, &mut picture));
         }
         if let Some(field) = field {
-            picture = moved(&self.head.grid, &picture, field);
+            picture = moved(&self.head, &picture, field);
         }
         if let Some(air) = air.filter(|a| a.iter().any(|a| *a)) {
             let mut draws = Draws::new(self.seed ^ acquired.nanos(), Purpose::Scan);
@@ -164,21 +167,48 @@ impl Patient {
     }
 }
 
-/// The picture with everything where the field has taken it. Where nothing moved by a twentieth of a
-/// millimetre it is left alone.
-fn moved(grid: &Grid, picture: &[f32], field: &Field) -> Vec<f32> {
+/// The picture with everything where the field has taken it. Bone and scalp stay; where nothing moved by a
+/// twentieth of a millimetre it is left alone.
+fn moved(head: &Head, picture: &[f32], field: &Field) -> Vec<f32> {
+    let grid = &head.grid;
+    let [nx, ny, _] = grid.dims;
+    let mut depths = vec![0.0; nx];
     let mut out = picture.to_vec();
-    for (index, value) in out.iter_mut().enumerate() {
-        if picture[index] <= AIR {
-            continue;
-        }
-        let now = grid.centre(grid.voxel(index));
-        let rest = field.rest(&now);
-        if (rest - now).amax() > 0.05 {
-            *value = grid.sample(picture, &rest, AIR);
+    for (row, line) in out.chunks_exact_mut(nx).enumerate() {
+        let (j, k) = (row % ny, row / ny);
+        depth_row(head, j, k, &mut depths);
+        for (i, (value, depth)) in line.iter_mut().zip(&depths).enumerate() {
+            if f64::from(-depth) >= SKULL_INNER_MM {
+                continue;
+            }
+            let now = grid.centre([i, j, k]);
+            let rest = field.rest(&now);
+            if (rest - now).amax() > STILL_MM {
+                *value = trilinear(grid, picture, &rest);
+            }
         }
     }
     out
+}
+
+/// Points outside the grid take the value of its border.
+fn trilinear(grid: &Grid, picture: &[f32], at: &Point3<f64>) -> f32 {
+    let c = grid.coordinates(at);
+    let mut f = [0.0_f32; 3];
+    let base: [usize; 3] = std::array::from_fn(|a| {
+        let inside = c[a].clamp(0.0, grid.dims[a] as f64 - 1.001);
+        f[a] = (inside - inside.floor()) as f32;
+        inside as usize
+    });
+    let [nx, ny, _] = grid.dims;
+    let line = |i: usize| picture[i] + (picture[i + 1] - picture[i]) * f[0];
+    let plane = |i: usize| {
+        let low = line(i);
+        low + (line(i + nx) - low) * f[1]
+    };
+    let first = grid.index(base);
+    let low = plane(first);
+    low + (plane(first + nx * ny) - low) * f[2]
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@
 
 mod anatomy;
 mod distance;
+mod kind;
 mod microscope;
 mod patient;
 mod random;
 mod scanner;
-#[cfg_attr(not(test), expect(dead_code, reason = "the solvers that move it come next"))]
 mod shift;
 mod truth;
 mod tumour;
@@ -22,8 +22,10 @@ mod world;
 
 pub use anatomy::template::TemplateError;
 pub use anatomy::vessels::FORBIDDEN_DIAMETER_MM;
+pub use kind::WorldKind;
 pub use patient::{GrowError, Patient, PatientSettings};
 pub use scanner::WriteScanError;
+pub use shift::{ShiftFigures, ShiftSettings};
 pub use truth::{Label, TRUTH_EDGE};
 pub use world::{
     ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, MarginErrors, MicroscopeHandle, Outcome,

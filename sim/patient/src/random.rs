@@ -20,6 +20,7 @@ pub(crate) enum Purpose {
     Tracker,
     Camera,
     Picture,
+    Shift,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

@@ -14,14 +14,14 @@ use super::load::Load;
 use nalgebra::Vector3;
 
 /// Share of its speed that a particle keeps from one substep to the next.
-const KEEPS: f32 = 0.9;
-/// Mass of a particle as a multiple of the stiffness around it: below one, a pass of constraints would
-/// undershoot.
-const MASS: f32 = 1.0;
+const KEEPS: f32 = 0.94;
+/// Mass of a particle as a multiple of the stiffness around it. One pass of constraints leaves springs too
+/// soft by a share that falls with it; a wave needs its root in substeps to cross a cell.
+const MASS: f32 = 4.0;
 /// Substeps of one live update.
 const LIVE: usize = 6;
 /// Substeps after which a lattice of 25 cells across has come to rest.
-const SETTLE: usize = 600;
+const SETTLE: usize = 800;
 
 /// Two particles and what draws them to their distance at rest.
 struct Spring {

@@ -11,6 +11,8 @@ mod devices;
 mod instrument;
 mod outcome;
 #[cfg(test)]
+mod shifted;
+#[cfg(test)]
 mod tests;
 mod tracker;
 

@@ -9,7 +9,7 @@ use bregma_core::arm::{ArmModel, ArmModelId, Ik, Joints};
 use bregma_core::devices::{Arm, Camera, EnablingInput, Instrument, Scanner, Tracker};
 use bregma_core::flow::{GateState, Scene, Sent, Sequence, TrackingStatus, VideoFrame, roi_grid, voxel};
 
-fn exact() -> WorldSettings {
+pub(super) fn exact() -> WorldSettings {
     WorldSettings {
         arm_error_mm: 0.0,
         arm_error_deg: 0.0,
@@ -22,11 +22,11 @@ fn exact() -> WorldSettings {
     }
 }
 
-fn theatre(settings: WorldSettings) -> SharedWorld {
+pub(super) fn theatre(settings: WorldSettings) -> SharedWorld {
     World::new(grown(), settings).expect("settings are within range")
 }
 
-fn ms(n: u64) -> Instant {
+pub(super) fn ms(n: u64) -> Instant {
     Instant::START + Duration::from_millis(n)
 }
 
@@ -50,7 +50,7 @@ fn still() -> Field {
 }
 
 /// The tip at a point, pointing down the corridor.
-fn tip_at(at: Point3<f64>) -> TipInPatient {
+pub(super) fn tip_at(at: Point3<f64>) -> TipInPatient {
     let p = grown();
     let turn = UnitQuaternion::rotation_between(&Vector3::z(), &-p.craniotomy.outward).unwrap_or_default();
     Pose::between(p.frame(), FrameId::SOLE, Isometry3::from_parts(Translation3::from(at.coords), turn)).expect("finite")

@@ -126,12 +126,8 @@ impl Elastic {
 
     /// Root mean square of the preconditioned residual, mm.
     fn step_left(&self) -> f64 {
-        let sum: f64 = self
-            .residual
-            .iter()
-            .zip(&self.scale)
-            .map(|(r, s)| f64::from(r.component_mul(s).norm_squared()))
-            .sum();
+        let sum: f64 =
+            self.residual.iter().zip(&self.scale).map(|(r, s)| f64::from(r.component_mul(s).norm_squared())).sum();
         (sum / self.residual.len().max(1) as f64).sqrt()
     }
 }

@@ -42,10 +42,8 @@ impl Patient {
         brain.open(self, &state);
         let (entry, outward) = (self.corridor.entry, self.craniotomy.outward);
         let at = |i: usize| self.truth.grid.centre(self.truth.grid.voxel(i));
-        let mut core: Vec<(f64, usize)> = (0..n)
-            .filter(|i| self.truth.labels[*i].core())
-            .map(|i| (nalgebra::distance(&at(i), &entry), i))
-            .collect();
+        let mut core: Vec<(f64, usize)> =
+            (0..n).filter(|i| self.truth.labels[*i].core()).map(|i| (nalgebra::distance(&at(i), &entry), i)).collect();
         core.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let along = |i: usize| (entry - at(i)).dot(&outward);
         let deepest = core.iter().map(|(_, i)| *i).max_by(|a, b| along(*a).total_cmp(&along(*b)));

@@ -170,9 +170,7 @@ impl Brain {
             load: Load::at_rest(&body),
             solver,
             rim: Rim::around(&body),
-            pulse: (0..grid.len())
-                .map(|i| course::pulse_share(patient, &grid.centre(grid.voxel(i))) as f32)
-                .collect(),
+            pulse: (0..grid.len()).map(|i| course::pulse_share(patient, &grid.centre(grid.voxel(i))) as f32).collect(),
             outward: patient.craniotomy.outward.cast(),
             course,
             body,

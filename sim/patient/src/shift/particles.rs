@@ -75,7 +75,8 @@ impl Particles {
                 mass[end as usize] += spring.stiffness;
             }
         }
-        for (((cell, volume), shear), bulk) in body.cells.iter().zip(&mut self.volume).zip(&load.shear).zip(&load.bulk) {
+        for (((cell, volume), shear), bulk) in body.cells.iter().zip(&mut self.volume).zip(&load.shear).zip(&load.bulk)
+        {
             // Springs give λ = μ, that is K = 5/3 μ.
             *volume = (bulk - 5.0 / 3.0 * shear).max(0.0);
             for node in cell.corners {
@@ -197,8 +198,7 @@ fn springs(body: &Body) -> Vec<Spring> {
                 let ends = [cell.corners[a], cell.corners[b]];
                 // An edge inside lies in four cells, a diagonal in two.
                 let share = edge / if apart == 1 { 4.0 } else { 2.0 };
-                let new =
-                    || Spring { ends, rest, length: rest.norm(), cells: [u32::MAX; 4], share, stiffness: 0.0 };
+                let new = || Spring { ends, rest, length: rest.norm(), cells: [u32::MAX; 4], share, stiffness: 0.0 };
                 let spring = found.entry(ends).or_insert_with(new);
                 if let Some(free) = spring.cells.iter_mut().find(|c| **c == u32::MAX) {
                     *free = n as u32;

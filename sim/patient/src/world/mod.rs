@@ -26,10 +26,11 @@ use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
 use crate::shift::field::Field;
 use crate::shift::{Shift, ShiftSettings};
-pub(crate) use arm::{SHAFT_RADIUS_MM, any_across};
 use arm::SimulatedArm;
+pub(crate) use arm::{SHAFT_RADIUS_MM, any_across};
 use bregma_core::flow::{ArmMount, CameraCalibration, Energy, Light, Registration};
 use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Reference, Tip};
+use bregma_core::grid::Grid;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
 use instrument::Resection;
@@ -279,6 +280,13 @@ impl SharedWorld {
     #[must_use]
     pub fn arm_log(&self) -> Vec<ArmLogEntry> {
         self.lock().arm.log.clone()
+    }
+    /// How far tissue has moved from rest: the points of a grid and the displacement of each, mm. Ground
+    /// truth, for pictures and for learning; nothing moves where shift is off.
+    #[must_use]
+    pub fn displacements(&self) -> (Grid, Vec<Vector3<f32>>) {
+        let world = self.lock();
+        (*world.field().grid(), world.field().displacements().to_vec())
     }
     /// How far the world has moved.
     #[must_use]

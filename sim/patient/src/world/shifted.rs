@@ -5,7 +5,6 @@ use super::*;
 use crate::patient::tests::grown;
 use crate::truth::{REMOVED, SOLID};
 use bregma_core::flow::{Scene, roi_grid};
-use bregma_core::grid::Grid;
 use proptest::prelude::*;
 
 /// A field that turns, stretches and carries by up to some 10 mm around the tumour.

@@ -62,7 +62,7 @@ impl Course {
         // Large tumours stand under more pressure.
         let size = libm::cbrt(patient.core_ml() / 10.0);
         let (fall_mm, fall_minutes) = match kind {
-            WorldKind::Home => (draws.log_uniform(20.0, 100.0), draws.uniform(8.0, 25.0)),
+            WorldKind::Home => (draws.log_uniform(22.0, 85.0), draws.uniform(8.0, 25.0)),
             WorldKind::Foreign => (draws.uniform(10.0, 90.0), draws.uniform(20.0, 70.0)),
         };
         Self {

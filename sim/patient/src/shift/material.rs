@@ -3,8 +3,8 @@
 //! **Units:** kPa (mN/mm²), mN/mm³. **Sources:** the shear modulus of brain is of order 1 kPa and white
 //! matter is stiffer than grey (S. Budday et al., *Fifty shades of brain*, Arch. Comput. Methods Eng. 27,
 //! 2020); brain shift with E about 2 kPa, ν 0.45 and a falling fluid level: M. I. Miga et al., IEEE Trans.
-//! Med. Imaging 18, 1999. Every other range is an expert's estimate. **Not modelled:** anisotropy, the
-//! rise of stiffness with strain, flow of fluid through the tissue: Poisson's ratio is the drained one.
+//! Med. Imaging 18, 1999. Every other range is an expert's estimate. **Not modelled:** anisotropy, at
+//! home the rise of stiffness with strain, flow of fluid through the tissue: Poisson's ratio is the drained one.
 
 use crate::kind::WorldKind;
 use crate::random::Draws;
@@ -54,7 +54,7 @@ impl Materials {
     pub(super) fn drawn(kind: WorldKind, draws: &mut Draws) -> Self {
         // Home: white above grey, middle of the published range. Foreign: all of it, in either order.
         let (white, ratio, poisson) = match kind {
-            WorldKind::Home => (draws.log_uniform(0.5, 1.5), draws.uniform(1.1, 1.6), draws.uniform(0.45, 0.48)),
+            WorldKind::Home => (draws.log_uniform(0.6, 1.5), draws.uniform(1.1, 1.6), draws.uniform(0.45, 0.48)),
             WorldKind::Foreign => (draws.log_uniform(0.3, 2.0), draws.uniform(0.8, 2.0), draws.uniform(0.45, 0.495)),
         };
         let rim = white * draws.log_uniform(0.5, 3.0);

@@ -95,6 +95,22 @@ fn a_walled_block_sinks_by_its_own_weight() {
     assert!((foreign / expected - 1.0).abs() < 0.1, "{foreign} mm for {expected}");
 }
 
+/// Under five times what would halve a linear solid's height, particles keep their order.
+#[test]
+fn soft_particles_are_squeezed_and_not_crushed() {
+    let body = block([3, 3, 8], Material { shear: 0.1, bulk: 0.2 }, true);
+    let modulus = 0.2 + 4.0 / 3.0 * 0.1;
+    let moved = settled(Particles::new(&body), &body, &pulled(&body, -2.5 * modulus));
+    let grid = body.grid;
+    let height = |n: usize| body.at(n).z as f32 + moved[n].z;
+    let numbered = |at: usize| body.nodes.iter().position(|n| *n as usize == at).expect("a full block");
+    for k in 1..grid.dims[2] {
+        let (low, high) = (numbered(grid.index([1, 1, k - 1])), numbered(grid.index([1, 1, k])));
+        assert!(height(high) > height(low) + 0.1 * EDGE as f32, "layer {k}: {} over {}", height(high), height(low));
+    }
+    assert!(mean_z(&moved, &at_top(&body)) < -0.3 * 32.0, "it is squeezed all the same");
+}
+
 #[test]
 fn a_wall_pushes_one_way() {
     let mut body = block([3, 3, 4], Material { shear: 1.0, bulk: 4.0 }, false);

@@ -66,6 +66,8 @@ pub(super) struct Body {
     pub holds: Vec<Hold>,
     /// Nodes under the craniotomy and the area of surface that each stands for, outwards, mm².
     pub opened: Vec<(u32, Vector3<f32>)>,
+    /// Depth below the brain's surface at rest of every grid point, mm; empty where there is no skull.
+    depth: Vec<f32>,
     /// The cell whose first corner lies at a grid point.
     cell_at: Vec<u32>,
 }
@@ -120,6 +122,7 @@ impl Body {
         };
         let lumps: Vec<Lump> = fill(patient, &grid).iter().enumerate().filter_map(lump).collect();
         let mut body = Self::new(grid, &lumps);
+        body.depth = (0..grid.len()).map(|i| patient.head.depth_mm(&grid.centre(grid.voxel(i))) as f32).collect();
         body.hold_surface(patient, materials);
         anchors::hold(&mut body, &patient.head.warp, materials);
         body
@@ -151,7 +154,15 @@ impl Body {
             share,
             solid,
         };
-        Self { cells: lumps.iter().map(cell).collect(), holds: Vec::new(), opened: Vec::new(), nodes, cell_at, grid }
+        Self {
+            cells: lumps.iter().map(cell).collect(),
+            holds: Vec::new(),
+            opened: Vec::new(),
+            depth: Vec::new(),
+            nodes,
+            cell_at,
+            grid,
+        }
     }
 
     /// Edge of a cell, mm.
@@ -162,6 +173,35 @@ impl Body {
     /// Where a node is at rest.
     pub(super) fn at(&self, node: usize) -> Point3<f64> {
         self.grid.centre(self.grid.voxel(self.nodes[node] as usize))
+    }
+
+    /// How far a node that moved by `moved` came out along a wall's own curve, mm, and which way out is
+    /// there. Without a skull the wall is the plane of its normal.
+    pub(super) fn came_out(&self, hold: &Hold, moved: &Vector3<f32>) -> (f32, Vector3<f32>) {
+        let plane = (moved.dot(&hold.normal), hold.normal);
+        let node = hold.node as usize;
+        let Some(before) = self.depth.get(self.nodes[node] as usize) else { return plane };
+        let at = self.grid.coordinates(&(self.at(node) + moved.cast::<f64>()));
+        let mut base = [0; 3];
+        let mut part = [0.0_f32; 3];
+        for a in 0..3 {
+            let inside = at[a].clamp(0.0, (self.grid.dims[a] - 1) as f64);
+            base[a] = (inside as usize).min(self.grid.dims[a].saturating_sub(2));
+            part[a] = (inside - base[a] as f64) as f32;
+        }
+        let first = self.grid.index(base);
+        let (nx, ny) = (self.grid.dims[0], self.grid.dims[1]);
+        let (mut depth, mut slope) = (0.0, Vector3::zeros());
+        for c in 0..8_usize {
+            let value = self.depth[first + (c & 1) + nx * ((c >> 1 & 1) + ny * (c >> 2))];
+            let sign = outwards(c);
+            let weight: [f32; 3] = std::array::from_fn(|a| if sign[a] > 0.0 { part[a] } else { 1.0 - part[a] });
+            depth += value * weight[0] * weight[1] * weight[2];
+            slope.x += value * sign.x * weight[1] * weight[2];
+            slope.y += value * sign.y * weight[0] * weight[2];
+            slope.z += value * sign.z * weight[0] * weight[1];
+        }
+        slope.try_normalize(1e-6).map_or(plane, |inwards| (before - depth, -inwards))
     }
 
     /// The cell that holds a rest point.

@@ -4,7 +4,7 @@
 //! substep (*Small steps in physics simulation*, SCA 2019). Springs along the cells' edges and face
 //! diagonals, all of stiffness μ·h, make an isotropic solid with Poisson's ratio ¼; a constraint on each
 //! cell's volume adds what the tissue's bulk modulus has beyond that. Both stiffen with strain. Strains are finite: a turned piece is
-//! not a strained one. Masses are fictitious and motion is damped: it comes to rest where forces balance.
+//! not a strained one, and the skull is met where it curves, not on a plane through where a node was. Masses are fictitious and motion is damped: it comes to rest where forces balance.
 //! **Units:** mm, mN, kPa; a substep is the unit of time. **Allocation:** in [`Particles::new`] only.
 //! **Determinism:** one thread, constraints in a fixed order.
 
@@ -18,9 +18,6 @@ const KEEPS: f32 = 0.94;
 /// Mass of a particle as a multiple of the stiffness around it. One pass of constraints leaves springs too
 /// soft by a share that falls with it; a wave needs its root in substeps to cross a cell.
 const MASS: f32 = 4.0;
-/// How much stiffer a spring or a volume is at strain ε: 1 + 25 ε², twice as stiff at 20 %, as brain is
-/// (S. Budday et al., 2020, find it stiffening both ways; the figure is an expert's estimate).
-const STIFFENS: f32 = 25.0;
 /// Substeps of one live update.
 const LIVE: usize = 6;
 /// Substeps after which a lattice of 25 cells across has come to rest.
@@ -116,15 +113,17 @@ impl Particles {
         }
         for (hold, wet) in body.holds.iter().zip(&load.wet) {
             let node = hold.node as usize;
-            let out = self.moved[node].dot(&hold.normal);
-            let (stiffness, off) = match hold.grip {
-                Grip::Both => (hold.stiffness, out),
-                Grip::Wall { gap_mm, .. } if out > gap_mm => (hold.stiffness, out - gap_mm),
-                Grip::Wall { tether, .. } if *wet => (tether, out),
-                Grip::Wall { .. } => continue,
+            let along = self.moved[node].dot(&hold.normal);
+            let (stiffness, off, normal) = match hold.grip {
+                Grip::Both => (hold.stiffness, along, hold.normal),
+                Grip::Wall { gap_mm, tether } => match body.came_out(hold, &self.moved[node]) {
+                    (out, normal) if out > gap_mm => (hold.stiffness, out - gap_mm, normal),
+                    _ if *wet => (tether, along, hold.normal),
+                    _ => continue,
+                },
             };
             let light = self.light[node];
-            self.moved[node] -= hold.normal * (light * off / (light + 1.0 / stiffness));
+            self.moved[node] -= normal * (light * off / (light + 1.0 / stiffness));
         }
     }
 }
@@ -153,11 +152,18 @@ impl Spring {
         }
         let off = length - self.length;
         let strain = off / self.length;
-        let stiffness = self.stiffness * (1.0 + STIFFENS * strain * strain);
+        let stiffness = self.stiffness * stiffening(strain);
         let pull = off / (light[a] + light[b] + 1.0 / stiffness) / length;
         moved[a] += now * (pull * light[a]);
         moved[b] -= now * (pull * light[b]);
     }
+}
+
+/// How much stiffer a spring or a volume is at a strain: (1 + 6 ε²)³, nearly twice at 20 %, 16 times at a
+/// half. Brain stiffens both ways (S. Budday et al., 2020); the figures are an expert's estimate.
+fn stiffening(strain: f32) -> f32 {
+    let s = 1.0 + 6.0 * strain * strain;
+    s * s * s
 }
 
 /// Draws a cell's volume, that of the box of its mean edges, towards its own.
@@ -180,7 +186,7 @@ fn keep_volume(cell: &Cell, modulus: f32, edge: f32, moved: &mut [Vector3<f32>],
     // The slope for corner c is (± faces[0] ± faces[1] ± faces[2]) / 4V; over all corners its square is
     // nearly 3·h⁴/16V².
     let slope2 = weight * faces.iter().map(Vector3::norm_squared).sum::<f32>() / (16.0 * volume * volume);
-    let modulus = modulus * (1.0 + STIFFENS * off * off);
+    let modulus = modulus * stiffening(off);
     let push = off / (slope2 + 1.0 / (modulus * volume)) / (4.0 * volume);
     for (c, node) in cell.corners.iter().enumerate() {
         let sign = outwards(c);

@@ -5,8 +5,9 @@
 //! all that the runtime may know, beside [`Patient::anatomy`].
 //!
 //! **Units and frames:** millimetres, patient LPS. **Invariant:** no ground truth passes through a device
-//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** brain
-//! shift, mass effect, bleeding that hides the wall, forces.
+//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** mass effect,
+//! bleeding that hides the wall, forces; picture and intraoperative scan do not follow the brain's shift,
+//! which is off unless asked for.
 
 mod anatomy;
 mod distance;

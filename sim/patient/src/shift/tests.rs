@@ -95,7 +95,8 @@ fn a_walled_block_sinks_by_its_own_weight() {
     assert!((foreign / expected - 1.0).abs() < 0.1, "{foreign} mm for {expected}");
 }
 
-/// Where a linear solid would lose four fifths of its height, particles lose less than half. (The softest
+/// Where a linear solid would lose four fifths of its height, particles lose about a third and no layer of them
+/// is crushed. (The softest
 /// brain, dry from top to bottom, loses a quarter of a cell; far beyond that the pass of constraints fails.)
 #[test]
 fn soft_particles_are_squeezed_and_not_crushed() {
@@ -107,9 +108,10 @@ fn soft_particles_are_squeezed_and_not_crushed() {
     let numbered = |at: usize| body.nodes.iter().position(|n| *n as usize == at).expect("a full block");
     for k in 1..grid.dims[2] {
         let (low, high) = (numbered(grid.index([1, 1, k - 1])), numbered(grid.index([1, 1, k])));
-        assert!(height(high) > height(low) + 0.5 * EDGE as f32, "layer {k}: {} over {}", height(high), height(low));
+        assert!(height(high) > height(low) + 0.3 * EDGE as f32, "layer {k}: {} over {}", height(high), height(low));
     }
-    assert!(mean_z(&moved, &at_top(&body)) < -0.2 * 32.0, "it is squeezed all the same");
+    let squeezed = -mean_z(&moved, &at_top(&body)) / 32.0;
+    assert!((0.2..0.45).contains(&squeezed), "by {squeezed} of its height");
 }
 
 #[test]

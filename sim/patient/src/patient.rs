@@ -7,6 +7,7 @@
 use crate::anatomy::approach::{self, Goal};
 use crate::anatomy::eloquent;
 use crate::anatomy::head::{Head, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
+use crate::anatomy::imported::ImportedAnatomy;
 use crate::anatomy::template::{Template, TemplateError, template};
 use crate::anatomy::vessels::{self, FORBIDDEN_DIAMETER_MM};
 use crate::distance;
@@ -99,8 +100,19 @@ impl Patient {
     /// # Errors
     /// [`GrowError`], by what is wrong.
     pub fn grow(seed: u64, settings: &PatientSettings) -> Result<Self, GrowError> {
+        Self::grow_on(template()?, seed, settings)
+    }
+
+    /// Grows the patient of a seed in an imported head.
+    ///
+    /// # Errors
+    /// [`GrowError`], by what is wrong.
+    pub fn grow_in(anatomy: &ImportedAnatomy, seed: u64, settings: &PatientSettings) -> Result<Self, GrowError> {
+        Self::grow_on(&anatomy.template, seed, settings)
+    }
+
+    fn grow_on(template: &Template, seed: u64, settings: &PatientSettings) -> Result<Self, GrowError> {
         check(settings)?;
-        let template: &Template = template()?;
         let head = Head::grow(template, seed, settings.warp_share);
         let eloquent_coarse = coarse_eloquent(&head);
         let eloquent_mm: Vec<f32> = distance::squared(head.coarse.dims, |i| eloquent_coarse[i] > 0)

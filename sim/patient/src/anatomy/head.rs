@@ -48,7 +48,7 @@ pub(crate) struct Warp {
 
 impl Warp {
     /// ±5 % along each axis, shears and turns of a few degrees.
-    fn drawn(seed: u64, share: f64) -> Self {
+    fn drawn(seed: u64, share: f64, own_from_mni: &Matrix3<f64>) -> Self {
         let mut draws = Draws::new(seed, Purpose::Warp);
         let mut m = Matrix3::zeros();
         for r in 0..3 {
@@ -57,7 +57,8 @@ impl Warp {
                     if r == c { 1.0 + draws.uniform(-share, share) } else { draws.uniform(-share, share) * 0.4 };
             }
         }
-        // Diagonally dominant for any share below 0.5, so it has an inverse.
+        // Diagonally dominant for any share below 0.5, so it has an inverse; a head's own shape has one too.
+        let m = m * own_from_mni;
         let inverse = m.try_inverse().unwrap_or_else(Matrix3::identity);
         Self { patient_from_template: m, template_from_patient: inverse }
     }
@@ -76,7 +77,7 @@ impl Warp {
 
 impl Head {
     pub(crate) fn grow(template: &Template, seed: u64, warp_share: f64) -> Self {
-        let warp = Warp::drawn(seed, warp_share);
+        let warp = Warp::drawn(seed, warp_share, &template.own_from_mni);
         let grid = bounds(template, &warp);
         let mut head = Self {
             t1: vec![0; grid.len()],

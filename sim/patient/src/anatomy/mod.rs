@@ -6,5 +6,6 @@
 pub(crate) mod approach;
 pub(crate) mod eloquent;
 pub(crate) mod head;
+pub(crate) mod imported;
 pub(crate) mod template;
 pub(crate) mod vessels;

@@ -10,11 +10,13 @@
 use crate::distance;
 
 /// Farthest that brain may lie outside the registered template's, mm.
-const REACH_MM: f32 = 8.0;
+const REACH_MM: f32 = 6.0;
 /// Radius that cuts bridges of dura, vessels and nerves.
 const ERODE_MM: f32 = 2.5;
 /// Radius that closes sulci.
 const CLOSE_MM: f32 = 8.0;
+/// Radius that the closed mask is opened with.
+const OPEN_MM: f32 = 4.0;
 
 /// The mask from bias-corrected intensities between `low` and `high`.
 pub(super) fn brain(dims: [usize; 3], values: &[f32], outside_mm: &[f32], low: f32, high: f32) -> Vec<bool> {
@@ -31,6 +33,12 @@ pub(super) fn brain(dims: [usize; 3], values: &[f32], outside_mm: &[f32], low: f
         *c = (*c || *k) && *d < REACH_MM;
     }
     fill(dims, &mut closed);
+    // What hangs on by less than twice this radius is nerve, sinus or the floor of the nose.
+    let mut body = eroded(dims, &closed, OPEN_MM);
+    largest_piece(dims, &mut body);
+    for (c, b) in closed.iter_mut().zip(dilated(dims, &body, OPEN_MM + 1.0)) {
+        *c &= b;
+    }
     closed
 }
 

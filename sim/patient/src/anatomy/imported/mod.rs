@@ -425,3 +425,6 @@ fn like_template(value: f64, mean: &[f64; CLASSES]) -> u8 {
     let like = LIKE_TEMPLATE[k] + along * (LIKE_TEMPLATE[k + 1] - LIKE_TEMPLATE[k]);
     like.clamp(BRAIN_MIN, 255.0).round() as u8
 }
+
+#[cfg(test)]
+mod tests;

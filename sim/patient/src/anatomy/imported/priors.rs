@@ -10,7 +10,7 @@ use crate::anatomy::template::Template;
 /// Half width of the box that is applied three times: a standard deviation of 3.5 mm.
 const RADIUS: usize = 3;
 /// Share of a prior that knows nothing.
-const FLAT: f32 = 0.15;
+const FLAT: f32 = 0.06;
 
 /// `[fluid, grey, white]` of every voxel of the template's grid; each adds up to 1.
 pub(super) fn priors(template: &Template) -> Vec<[f32; CLASSES]> {

@@ -279,7 +279,7 @@ pub(super) struct Found {
 
 /// Registers the template to the scan.
 pub(super) fn register(scan: &Scan, labelled: &Labelled<'_>, progress: &mut dyn FnMut(f32)) -> Found {
-    let coarse = Level::new(scan, labelled, 8.0, 8);
+    let coarse = Level::new(scan, labelled, 8.0, 10);
     let middle = scan.centroid();
     let mut found: Vec<(Pose, f64)> = Vec::new();
     for (n, quarter) in quarter_turns().into_iter().enumerate() {

@@ -12,14 +12,17 @@ use crate::distance;
 /// Farthest that brain may lie outside the registered template's, mm.
 const REACH_MM: f32 = 6.0;
 /// Radius that cuts bridges of dura, vessels and nerves.
-const ERODE_MM: f32 = 2.5;
+const ERODE_MM: f32 = 3.0;
 /// Radius that closes sulci.
 const CLOSE_MM: f32 = 8.0;
+/// What lies deeper than this in the registered template's brain is brain, whatever it looks like.
+const DEEP_MM: f32 = -6.0;
 /// Radius that the closed mask is opened with.
 const OPEN_MM: f32 = 4.0;
 
-/// The mask from bias-corrected intensities between `low` and `high`.
-pub(super) fn brain(dims: [usize; 3], values: &[f32], outside_mm: &[f32], low: f32, high: f32) -> Vec<bool> {
+/// The mask from bias-corrected intensities between `low` and `high`, and how many voxels were taken for
+/// their depth alone.
+pub(super) fn brain(dims: [usize; 3], values: &[f32], outside_mm: &[f32], low: f32, high: f32) -> (Vec<bool>, usize) {
     let candidate: Vec<bool> =
         values.iter().zip(outside_mm).map(|(v, d)| (low..high).contains(v) && *d < REACH_MM).collect();
     let mut core = eroded(dims, &candidate, ERODE_MM);
@@ -39,7 +42,12 @@ pub(super) fn brain(dims: [usize; 3], values: &[f32], outside_mm: &[f32], low: f
     for (c, b) in closed.iter_mut().zip(dilated(dims, &body, OPEN_MM + 1.0)) {
         *c &= b;
     }
-    closed
+    let mut odd = 0;
+    for (c, d) in closed.iter_mut().zip(outside_mm) {
+        odd += usize::from(!*c && *d < DEEP_MM);
+        *c |= *d < DEEP_MM;
+    }
+    (closed, odd)
 }
 
 fn eroded(dims: [usize; 3], set: &[bool], radius: f32) -> Vec<bool> {

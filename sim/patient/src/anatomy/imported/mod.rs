@@ -9,7 +9,8 @@
 //! **Units:** as in [`Template`]: 0 to 255, with fluid, grey and white matter as bright as the
 //! template's. **Allocation:** at most 0.9 GB, for a scan of 512³ voxels; 0.5 GB for one of 256³.
 //! **Determinism:** the same file gives the same bytes. **Not modelled:** a picture that is its own mirror
-//! image is not noticed; folds follow the scan, but deep nuclei only as far as T1 shows them; a tumour in
+//! image is not noticed; folds follow the scan, but deep nuclei only as far as T1 shows them
+//! (much of the thalamus and pallidum becomes white matter); a tumour in
 //! the scan becomes whichever tissue it looks like.
 
 mod file;
@@ -27,7 +28,11 @@ use std::path::Path;
 use tissue::{CLASSES, Mixture};
 
 /// Least agreement of a scan with the template's brightness inside the brain.
-const AGREEMENT_MIN: f64 = 0.12;
+const AGREEMENT_MIN: f64 = 0.08;
+/// Agreement below which shading is suspected; scans without it reach 0.3 to 0.45.
+const AGREEMENT_POOR: f64 = 0.2;
+/// Least score of a turned picture to be believed; scans the right way round reach 0.7 to 1.1.
+const TURNED_SCORE: f64 = 0.4;
 /// A turned picture that fits better than the header's orientation by this is believed.
 const TURNED_MARGIN: f64 = 0.04;
 /// A turned picture that comes this near to the header's orientation is mentioned.
@@ -41,6 +46,8 @@ const BRAIN_ML: std::ops::RangeInclusive<f64> = 700.0..=2300.0;
 const CONTRAST_LOW: f64 = 1.5;
 /// Contrast below which the two cannot be told apart.
 const CONTRAST_MIN: f64 = 0.6;
+/// Volume well inside the brain that looks like none of its tissues, above which a warning stands, mL.
+const ODD_ML: f64 = 2.0;
 /// Edge of a voxel above which a warning stands, mm.
 const THICK_MM: f64 = 1.6;
 /// Brightness of fluid, grey and white matter in the template's T1.
@@ -206,22 +213,22 @@ impl ImportedAnatomy {
 /// [`ImportError`], by what is wrong with the file.
 pub fn import_anatomy(path: &Path, progress: &mut dyn FnMut(&str, f32)) -> Result<ImportedAnatomy, ImportError> {
     progress("reading", 0.0);
-    from_scan(&file::read(path)?, progress)
+    from_scan(file::read(path)?, progress)
 }
 
-fn from_scan(scan: &Scan, progress: &mut dyn FnMut(&str, f32)) -> Result<ImportedAnatomy, ImportError> {
+fn from_scan(scan: Scan, progress: &mut dyn FnMut(&str, f32)) -> Result<ImportedAnatomy, ImportError> {
     let template = template()?;
     let outside_mm = register::outside_mm(template);
     let labelled = Labelled::new(template, &outside_mm);
-    let mut warnings = warn_of_voxels(scan);
+    let mut warnings = warn_of_voxels(&scan);
     progress("registering", 0.05);
-    let found = register::register(scan, &labelled, &mut |part| progress("registering", 0.05 + 0.6 * part));
-    let pose = believed(found, &mut warnings)?;
-    let (pose, agreement) = register::polish(scan, &labelled, pose);
+    let (scan, found) = located(scan, &labelled, progress);
+    let pose = believed(found, &labelled, &mut warnings)?;
+    let (pose, agreement) = register::polish(&scan, &labelled, pose);
     let scan_from_mni = pose.scan_from_template(&labelled.middle);
     check_cover(&agreement, &mut warnings)?;
     progress("classifying", 0.65);
-    let mut laid = Laid::new(scan, template, &scan_from_mni);
+    let mut laid = Laid::new(&scan, template, &scan_from_mni);
     laid.check_bone(&outside_mm)?;
     let priors = priors::priors(template);
     let dims = template.grid.dims;
@@ -230,10 +237,20 @@ fn from_scan(scan: &Scan, progress: &mut dyn FnMut(&str, f32)) -> Result<Importe
     let first = Mixture::fit(dims, &laid.values, &inner, &priors).ok_or_else(no_classes)?;
     contrast(&first)?;
     progress("classifying", 0.75);
+    if cfg!(test) {
+        use std::io::Write;
+        writeln!(std::io::stderr(), first.mean, first.variance, scan_from_mni).ok();
+    }
     first.correct(&mut laid.values);
     let [fluid, grey, white] = first.mean;
     let high = white + 4.0 * first.variance[2].sqrt();
-    let mask = mask::brain(dims, &laid.values, &outside_mm, (0.5 * (fluid + grey)) as f32, high as f32);
+    let (mask, odd) = mask::brain(dims, &laid.values, &outside_mm, (0.5 * (fluid + grey)) as f32, high as f32);
+    let odd_ml = 1e-3 * odd as f64;
+    if odd_ml > ODD_ML {
+        warnings.push(format!(
+            "{odd_ml:.0} mL well inside the brain look like none of its tissues (a lesion, contrast agent, a cavity?)"
+        ));
+    }
     progress("classifying", 0.85);
     let second = Mixture::fit(dims, &laid.values, &mask, &priors).ok_or_else(no_classes)?;
     let contrast = contrast(&second)?;
@@ -241,6 +258,9 @@ fn from_scan(scan: &Scan, progress: &mut dyn FnMut(&str, f32)) -> Result<Importe
         warnings.push(format!(
             "white and grey matter differ by {contrast:.1} of their spread, {CONTRAST_LOW} is usual: their border is uncertain"
         ));
+    }
+    if cfg!(test) {
+        use std::io::Write;
     }
     second.correct(&mut laid.values);
     let shares = second.classify(&laid.values, &mask, &priors);
@@ -253,11 +273,7 @@ fn from_scan(scan: &Scan, progress: &mut dyn FnMut(&str, f32)) -> Result<Importe
         with_skull: laid.with_skull(&outside_mm),
         scan_from_mni,
     };
-    let brain_ml: f64 = report.tissue_ml.iter().sum();
-    if !BRAIN_ML.contains(&brain_ml) {
-        let why = format!("what fits best has {brain_ml:.0} mL, a human brain 700 to 2300");
-        return Err(ImportError::NoBrain { why });
-    }
+    check_size(report.tissue_ml.iter().sum())?;
     let template = compose(template, &laid, &mask, &shares, &second.mean, own_shape(&scan_from_mni));
     progress("done", 1.0);
     Ok(ImportedAnatomy { template, report, warnings })
@@ -274,24 +290,38 @@ fn warn_of_voxels(scan: &Scan) -> Vec<String> {
     if edge > THICK_MM { vec![warning] } else { Vec::new() }
 }
 
+/// Registers; where that fits poorly, once more with the coarsest shading taken out. The better counts.
+fn located(scan: Scan, labelled: &Labelled<'_>, progress: &mut dyn FnMut(&str, f32)) -> (Scan, register::Found) {
+    let found = register::register(&scan, labelled, &mut |part| progress("registering", 0.05 + 0.6 * part));
+    if found.inside() >= AGREEMENT_POOR {
+        return (scan, found);
+    }
+    let evened = scan.evened();
+    let again = register::register(&evened, labelled, &mut |part| progress("registering again", 0.3 + 0.35 * part));
+    if again.inside() > found.inside() { (evened, again) } else { (scan, found) }
+}
+
 /// The header's orientation, unless another fits better.
-fn believed(found: register::Found, warnings: &mut Vec<String>) -> Result<register::Pose, ImportError> {
+fn believed(
+    found: register::Found,
+    labelled: &Labelled<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<register::Pose, ImportError> {
     let ((upright, fits), (turned, other)) = (found.upright, found.turned);
-    let inside = fits.inside.max(other.inside);
-    if inside.is_nan() || inside < AGREEMENT_MIN {
-        let why =
-            format!("the template explains {inside:.2} of the brightness where it fits best, {AGREEMENT_MIN} is least");
+    let turned_fits = !turned.upright() && other.score > TURNED_SCORE.max(fits.score + TURNED_MARGIN);
+    let (best, agreement) = if turned_fits { (&turned, other.inside) } else { (&upright, fits.inside) };
+    if agreement.is_nan() || agreement < AGREEMENT_MIN {
+        let why = format!(
+            "the template explains {agreement:.2} of the brightness where it fits best, {AGREEMENT_MIN} is least"
+        );
         return Err(ImportError::NoBrain { why });
     }
-    if other.score > fits.score + TURNED_MARGIN && !turned.upright() {
+    check_size(labelled.brain_ml * best.scan_from_template(&labelled.middle).fixed_view::<3, 3>(0, 0).determinant())?;
+    if turned_fits {
         let turn = turned.quarter_words();
         return Err(ImportError::Orientation { turn, turned: other.score, upright: fits.score });
     }
-    if fits.inside < AGREEMENT_MIN {
-        let why = format!("the template explains {:.2} of the brightness, {AGREEMENT_MIN} is least", fits.inside);
-        return Err(ImportError::NoBrain { why });
-    }
-    if other.score > fits.score - TURNED_NEAR {
+    if !turned.upright() && other.score > fits.score - TURNED_NEAR {
         warnings.push(format!(
             "the header's orientation is improbable: turned so that {}, the picture fits as well ({:.2} and {:.2})",
             turned.quarter_words(),
@@ -300,6 +330,14 @@ fn believed(found: register::Found, warnings: &mut Vec<String>) -> Result<regist
         ));
     }
     Ok(upright)
+}
+
+fn check_size(brain_ml: f64) -> Result<(), ImportError> {
+    if BRAIN_ML.contains(&brain_ml) {
+        return Ok(());
+    }
+    let [least, most] = [BRAIN_ML.start(), BRAIN_ML.end()];
+    Err(ImportError::NoBrain { why: format!("what fits best has {brain_ml:.0} mL, a human brain {least} to {most}") })
 }
 
 fn check_cover(agreement: &Agreement, warnings: &mut Vec<String>) -> Result<(), ImportError> {

@@ -111,6 +111,8 @@ pub(super) struct Labelled<'a> {
     labels: Vec<u8>,
     /// Centroid of the brain.
     pub middle: Point3<f64>,
+    /// Volume of the brain, mL.
+    pub brain_ml: f64,
 }
 
 impl<'a> Labelled<'a> {
@@ -124,7 +126,7 @@ impl<'a> Labelled<'a> {
         let (sum, n) = brain.fold((Vector3::zeros(), 0.0), |(sum, n), (i, _)| {
             (sum + template.grid.centre(template.grid.voxel(i)).coords, n + 1.0)
         });
-        Self { template, labels, middle: Point3::from(sum / f64::max(n, 1.0)) }
+        Self { template, labels, middle: Point3::from(sum / f64::max(n, 1.0)), brain_ml: n * template.grid.voxel_ml() }
     }
 
     /// Every `step`th voxel along each axis.
@@ -275,6 +277,13 @@ fn quarter_turns() -> Vec<Matrix3<f64>> {
 pub(super) struct Found {
     pub upright: (Pose, Agreement),
     pub turned: (Pose, Agreement),
+}
+
+impl Found {
+    /// The better agreement of the two inside the brain.
+    pub(super) fn inside(&self) -> f64 {
+        self.upright.1.inside.max(self.turned.1.inside)
+    }
 }
 
 /// Registers the template to the scan.

@@ -6,13 +6,16 @@
 //! for each coarser copy.
 
 use super::ImportError;
-use nalgebra::{Matrix4, Point3, Vector3};
+use nalgebra::{Matrix4, Point3, SMatrix, SVector, Vector3};
 
 /// Edges below this are averaged in twos: nothing finer is used.
 const FINE_MM: f64 = 0.75;
 /// Share of voxels of exactly one value that makes it padding, not signal.
 const PADDING_SHARE: f64 = 0.15;
-/// Housfield units below which there is only air, and above which only bone or metal.
+/// Intensity above which there is tissue, and the most that [`Scan::evened`] changes one.
+const SIGNAL: f32 = 0.2;
+const EVEN_MAX: f64 = 2.5;
+/// Hounsfield units below which there is only air, and above which only bone or metal.
 const AIR_HU: f32 = -500.0;
 const BONE_HU: f32 = 500.0;
 
@@ -102,6 +105,31 @@ impl Scan {
         Self { dims, voxels, lps_from_voxel: self.lps_from_voxel * fine_from_coarse }
     }
 
+    /// Takes the coarsest shading out, so that registration sees tissue: the polynomial of degree 2 that
+    /// fits the logarithm of the signal best is divided out, by no more than [`EVEN_MAX`].
+    pub(super) fn evened(&self) -> Self {
+        let mut out = self.halved([false; 3]);
+        let small = self.coarser(8.0);
+        let mut normal = SMatrix::<f64, 10, 10>::identity() * 1e-3;
+        let mut right = SVector::<f64, 10>::zeros();
+        for (index, value) in small.voxels.iter().enumerate().filter(|(_, v)| **v > SIGNAL) {
+            let terms = quadratic(small.dims, index);
+            normal += terms * terms.transpose();
+            right += terms * libm::log(f64::from(*value));
+        }
+        let Some(fit) = normal.cholesky().map(|c| c.solve(&right)) else { return out };
+        // The constant stays: only what varies is shading.
+        let most = libm::log(EVEN_MAX);
+        let dims = self.dims;
+        for (row, line) in out.voxels.chunks_exact_mut(dims[0]).enumerate() {
+            for (i, value) in line.iter_mut().enumerate().filter(|(_, v)| **v > 0.0) {
+                let shading = fit.dot(&quadratic(dims, row * dims[0] + i)) - fit[0];
+                *value *= libm::expf(-shading.clamp(-most, most) as f32);
+            }
+        }
+        out
+    }
+
     /// The scan with voxels of no less than half of `mm`, and blurred to about that.
     pub(super) fn coarser(&self, mm: f64) -> Self {
         let mut out: Option<Self> = None;
@@ -163,6 +191,13 @@ impl Scan {
         }
         self.lps_from_voxel.transform_point(&Point3::from(sum / weight.max(1e-9)))
     }
+}
+
+/// The products of up to two coordinates, −1 to 1 over the scan; the constant first.
+fn quadratic(dims: [usize; 3], index: usize) -> SVector<f64, 10> {
+    let at = [index % dims[0], index / dims[0] % dims[1], index / (dims[0] * dims[1])];
+    let [x, y, z]: [f64; 3] = std::array::from_fn(|a| 2.0 * (at[a] as f64 + 0.5) / dims[a] as f64 - 1.0);
+    SVector::from([1.0, x, y, z, x * x, y * y, z * z, x * y, y * z, z * x])
 }
 
 /// The most frequent value of a sorted list and how often it stands there.

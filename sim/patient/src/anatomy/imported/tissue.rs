@@ -22,6 +22,8 @@ const ROUNDS_BEFORE_BIAS: usize = 4;
 const STRIDE: usize = 3;
 /// Density of the flat class, per unit of intensity, against Gaussians of weight 1.
 const FLAT: f64 = 0.02;
+/// Largest spread of fluid that is always allowed, against the distance of white from grey.
+const FLUID_SPREAD: f64 = 0.35;
 /// Strength of the Markov field: what one neighbour of a class adds to its log-odds.
 const BETA: f32 = 0.35;
 /// Rounds of the mean field.
@@ -108,6 +110,9 @@ impl Mixture {
         let [_, (grey, ng), (white, nw)] = [0, 1, 2].map(|k| (self.variance[k], sums[k][0]));
         self.variance[1] = (grey * ng + white * nw) / (ng + nw);
         self.variance[2] = self.variance[1];
+        // Nor may fluid grow so wide that it takes the borders between grey and white.
+        let apart = FLUID_SPREAD * (self.mean[2] - self.mean[1]);
+        self.variance[0] = self.variance[0].min((9.0 * self.variance[1]).max(apart * apart));
         Some(())
     }
 
@@ -118,10 +123,10 @@ impl Mixture {
         let mut right = DVector::<f64>::zeros(TERMS);
         for (s, share) in samples.iter().zip(shares) {
             let (mut weight, mut sum) = (0.0, 0.0);
-            for k in 1..CLASSES {
-                let w = share[k] / self.variance[k];
+            for ((share, variance), mean) in share.iter().zip(self.variance).zip(self.mean).skip(1) {
+                let w = share / variance;
                 weight += w;
-                sum += w * self.mean[k];
+                sum += w * mean;
             }
             if weight <= 0.0 || s.value <= 0.0 {
                 continue;

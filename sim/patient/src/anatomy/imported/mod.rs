@@ -31,6 +31,8 @@ use tissue::{CLASSES, Mixture};
 const AGREEMENT_MIN: f64 = 0.08;
 /// Agreement below which shading is suspected; scans without it reach 0.3 to 0.45.
 const AGREEMENT_POOR: f64 = 0.2;
+/// Agreement below which there is nothing to save.
+const AGREEMENT_NONE: f64 = 0.03;
 /// Least score of a turned picture to be believed; scans the right way round reach 0.7 to 1.1.
 const TURNED_SCORE: f64 = 0.4;
 /// A turned picture that fits better than the header's orientation by this is believed.
@@ -237,14 +239,13 @@ fn from_scan(scan: Scan, progress: &mut dyn FnMut(&str, f32)) -> Result<Imported
     let first = Mixture::fit(dims, &laid.values, &inner, &priors).ok_or_else(no_classes)?;
     contrast(&first)?;
     progress("classifying", 0.75);
-    if cfg!(test) {
-        use std::io::Write;
-        writeln!(std::io::stderr(), first.mean, first.variance, scan_from_mni).ok();
-    }
     first.correct(&mut laid.values);
     let [fluid, grey, white] = first.mean;
     let high = white + 4.0 * first.variance[2].sqrt();
-    let (mask, odd) = mask::brain(dims, &laid.values, &outside_mm, (0.5 * (fluid + grey)) as f32, high as f32);
+    // What the scan does not show cannot be in its mask.
+    let reach: Vec<f32> =
+        outside_mm.iter().zip(&laid.covered).map(|(d, shown)| if *shown { *d } else { f32::MAX }).collect();
+    let (mask, odd) = mask::brain(dims, &laid.values, &reach, (0.5 * (fluid + grey)) as f32, high as f32);
     let odd_ml = 1e-3 * odd as f64;
     if odd_ml > ODD_ML {
         warnings.push(format!(
@@ -258,9 +259,6 @@ fn from_scan(scan: Scan, progress: &mut dyn FnMut(&str, f32)) -> Result<Imported
         warnings.push(format!(
             "white and grey matter differ by {contrast:.1} of their spread, {CONTRAST_LOW} is usual: their border is uncertain"
         ));
-    }
-    if cfg!(test) {
-        use std::io::Write;
     }
     second.correct(&mut laid.values);
     let shares = second.classify(&laid.values, &mask, &priors);
@@ -293,7 +291,7 @@ fn warn_of_voxels(scan: &Scan) -> Vec<String> {
 /// Registers; where that fits poorly, once more with the coarsest shading taken out. The better counts.
 fn located(scan: Scan, labelled: &Labelled<'_>, progress: &mut dyn FnMut(&str, f32)) -> (Scan, register::Found) {
     let found = register::register(&scan, labelled, &mut |part| progress("registering", 0.05 + 0.6 * part));
-    if found.inside() >= AGREEMENT_POOR {
+    if !(AGREEMENT_NONE..AGREEMENT_POOR).contains(&found.inside()) {
         return (scan, found);
     }
     let evened = scan.evened();

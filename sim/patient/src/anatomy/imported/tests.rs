@@ -6,6 +6,7 @@ use ndarray::{Array, Array3, IxDyn, ShapeBuilder};
 use nifti::NiftiHeader;
 use nifti::writer::WriterOptions;
 use std::io::Write;
+use std::sync::OnceLock;
 
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
@@ -175,7 +176,7 @@ struct Made {
     scan_from_mni: Matrix4<f64>,
 }
 
-/// 1.2 mm voxels, axes in the order of a sagittal scan and oblique, a neck's worth of air, bias and noise.
+/// 1.5 mm voxels, axes in the order of a sagittal scan and oblique, a neck's worth of air, bias and noise.
 fn made(value: impl Fn(u8, f32) -> f32) -> Made {
     let t = template().expect("assets decode");
     let outside = register::outside_mm(t);
@@ -184,8 +185,8 @@ fn made(value: impl Fn(u8, f32) -> f32) -> Made {
     shape[(0, 1)] = 0.02;
     let scan_from_mni = Matrix4::new_translation(&nalgebra::Vector3::new(6.0, -23.0, 31.0)) * turn * shape;
     let mut lps_from_voxel = Matrix4::zeros();
-    (lps_from_voxel[(1, 0)], lps_from_voxel[(2, 1)], lps_from_voxel[(0, 2)]) = (1.2, -1.2, 1.2);
-    let dims = [190, 200, 160];
+    (lps_from_voxel[(1, 0)], lps_from_voxel[(2, 1)], lps_from_voxel[(0, 2)]) = (1.5, -1.5, 1.5);
+    let dims = [152, 160, 128];
     lps_from_voxel.set_column(3, &nalgebra::Vector4::new(-90.0, -130.0, 150.0, 1.0));
     let mni_from_voxel = scan_from_mni.try_inverse().expect("regular") * lps_from_voxel;
     let mut voxels = Vec::with_capacity(dims.iter().product());
@@ -204,6 +205,14 @@ fn made(value: impl Fn(u8, f32) -> f32) -> Made {
         voxels.push(((sum * bias + 5.0 * a).powi(2) + 25.0 * b * b).sqrt());
     }
     Made { scan: Scan::new(dims, voxels, lps_from_voxel).expect("a scan"), scan_from_mni }
+}
+
+/// One for both tests that need it.
+fn head() -> (Scan, Matrix4<f64>) {
+    static HEAD: OnceLock<Made> = OnceLock::new();
+    let made = HEAD.get_or_init(|| made(t1));
+    let scan = Scan { voxels: made.scan.voxels.clone(), ..made.scan };
+    (scan, made.scan_from_mni)
 }
 
 /// 0 outside, 1 fluid, 2 grey, 3 white.
@@ -228,9 +237,8 @@ fn t1(label: u8, outside_mm: f32) -> f32 {
 
 #[test]
 fn a_tilted_shaded_noisy_head_gives_its_tissues_and_its_place_back() {
-    let made = made(t1);
-    let true_place = made.scan_from_mni;
-    let anatomy = from_scan(made.scan, &mut |_, _| ()).expect("a head");
+    let (scan, true_place) = head();
+    let anatomy = from_scan(scan, &mut |_, _| ()).expect("a head");
     assert!(anatomy.report().with_skull && anatomy.warnings().is_empty(), "{:?}", anatomy.warnings());
     // Landmarks, MNI RAS: both commissures, the poles, the hand knob, the cerebellum.
     let marks = [
@@ -269,15 +277,31 @@ fn a_tilted_shaded_noisy_head_gives_its_tissues_and_its_place_back() {
 }
 
 #[test]
-fn a_turned_picture_a_ball_and_a_ct_without_hounsfield_units_are_refused() {
+fn a_turned_picture_and_noise_are_refused() {
     // The header says that the feet lie where the head is: half a turn about the long axis of x.
-    let mut turned = made(t1).scan;
+    let (mut turned, _) = head();
     let half = Matrix4::from_diagonal(&nalgebra::Vector4::new(1.0, -1.0, -1.0, 1.0));
     turned.lps_from_voxel = half * turned.lps_from_voxel;
     let refused = from_scan(turned, &mut |_, _| ()).err().expect("refused");
     assert!(matches!(refused, ImportError::Orientation { .. }), "{refused}");
     assert!(refused.to_string().contains("head lies where the header says feet"), "{refused}");
-    let ball = made(|label, outside| if label > 0 || outside < 3.0 { 180.0 } else { 3.0 }).scan;
-    let refused = from_scan(ball, &mut |_, _| ()).err().expect("refused");
-    assert!(matches!(refused, ImportError::NoBrain { .. } | ImportError::NotT1 { .. }), "{refused}");
+    let noise = (0..48 * 48 * 48).map(|i| normal_pair(mix(9, i)).0.abs()).collect();
+    let noise = Scan::new([48; 3], noise, Matrix4::new_scaling(3.0)).expect("a scan");
+    let refused = from_scan(noise, &mut |_, _| ()).err().expect("refused");
+    assert!(matches!(refused, ImportError::NoBrain { .. }), "{refused}");
+}
+
+/// `BREGMA_TEST_T1` names a T1 of an adult's whole head, such as `ch2.nii.gz` of Debian's mricron-data.
+#[test]
+fn a_real_t1_gives_a_plausible_brain() {
+    let Some(path) = std::env::var_os("BREGMA_TEST_T1") else {
+        writeln!(std::io::stderr(), "not run: BREGMA_TEST_T1 is unset").expect("stderr takes a line");
+        return;
+    };
+    let anatomy = import_anatomy(Path::new(&path), &mut |_, _| ()).expect("a T1");
+    let [fluid, grey, white] = anatomy.report().tissue_ml;
+    assert!((1000.0..2000.0).contains(&(fluid + grey + white)), "{fluid:.0} {grey:.0} {white:.0} mL");
+    // Grey over white matter is 1.1 to 1.6 in adults (an expert's estimate), less where T1 takes deep nuclei for white.
+    assert!((0.95..1.7).contains(&(grey / white)), "{grey:.0} and {white:.0} mL");
+    assert!(crate::Patient::grow_in(&anatomy, 4, &crate::PatientSettings::default()).is_ok());
 }

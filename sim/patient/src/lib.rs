@@ -21,7 +21,7 @@ mod tumour;
 mod world;
 
 pub use anatomy::template::TemplateError;
-pub use anatomy::vessels::FORBIDDEN_DIAMETER_MM;
+pub use anatomy::vessels::{FORBIDDEN_DIAMETER_MM, VesselKind};
 pub use patient::{GrowError, Patient, PatientSettings};
 pub use scanner::WriteScanError;
 pub use truth::{Label, TRUTH_EDGE};

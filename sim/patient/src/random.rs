@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     Tracker,
     Camera,
     Picture,
+    SmoothWarp,
+    Sulci,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

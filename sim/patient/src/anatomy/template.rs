@@ -2,8 +2,10 @@
 //!
 //! **Frames:** NIfTI's world is RAS; here it becomes LPS, x fastest, all axes growing. The affine is
 //! honoured, whatever the order and direction of the file's axes; an oblique one is refused.
-//! **Allocation:** decoded once a process, about 26 MB.
+//! **Allocation:** decoded once a process, about 26 MB, and as much again for the
+//! one with deepened sulci.
 
+use crate::anatomy::sulci;
 use bregma_core::grid::Grid;
 use flate2::read::GzDecoder;
 use nifti::{InMemNiftiObject, NiftiHeader, NiftiObject};
@@ -41,6 +43,7 @@ pub enum TemplateError {
 }
 
 /// The three volumes on one LPS grid, 0 to 255.
+#[derive(Clone)]
 pub(crate) struct Template {
     pub grid: Grid,
     /// T1-weighted intensity; 0 outside the brain.
@@ -55,6 +58,12 @@ pub(crate) struct Template {
 pub(crate) fn template() -> Result<&'static Template, TemplateError> {
     static DECODED: OnceLock<Result<Template, TemplateError>> = OnceLock::new();
     DECODED.get_or_init(decode_all).as_ref().map_err(Clone::clone)
+}
+
+/// The embedded template with sulci as deep as one brain has them, made on the first call.
+pub(crate) fn deepened() -> Result<&'static Template, TemplateError> {
+    static DEEP: OnceLock<Result<Template, TemplateError>> = OnceLock::new();
+    DEEP.get_or_init(|| template().map(sulci::deepened)).as_ref().map_err(Clone::clone)
 }
 
 fn decode_all() -> Result<Template, TemplateError> {

@@ -221,8 +221,15 @@ fn entering_a_forbidden_structure_counts_once_until_it_is_left() {
     let p = grown();
     let mut r = Resection::new(&p);
     let truth = &p.truth;
-    let eloquent =
-        (0..truth.grid.len()).find(|i| truth.eloquent_mm[*i] <= -0.5).expect("eloquent tissue near the tumour");
+    // Eloquent tissue on the way to which the shaft passes no wide vessel: that would count for itself.
+    let passes_no_vessel = |i: &usize| {
+        let tip = tip_at(truth.grid.centre(truth.grid.voxel(*i)));
+        let along = (0..100).map(|mm| tip.position().coordinates() - tip.z_axis() * f64::from(mm));
+        along.map_while(|at| truth.grid.containing(&at)).all(|v| truth.vessel_mm[truth.grid.index(v)] > 5.0)
+    };
+    let eloquent = (0..truth.grid.len())
+        .find(|i| truth.eloquent_mm[*i] <= -0.5 && passes_no_vessel(i))
+        .expect("eloquent tissue near the tumour");
     let inside = tip_at(truth.grid.centre(truth.grid.voxel(eloquent)));
     let outside = tip_at(p.craniotomy.centre + p.craniotomy.outward * 20.0);
     for _ in 0..3 {

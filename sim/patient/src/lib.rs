@@ -22,6 +22,7 @@ mod world;
 
 pub use anatomy::template::TemplateError;
 pub use anatomy::vessels::{FORBIDDEN_DIAMETER_MM, VesselKind};
+pub use microscope::{Look, MicroscopeSettings};
 pub use patient::{GrowError, Patient, PatientSettings};
 pub use scanner::WriteScanError;
 pub use truth::{Label, TRUTH_EDGE};

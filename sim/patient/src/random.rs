@@ -22,6 +22,10 @@ pub(crate) enum Purpose {
     Picture,
     SmoothWarp,
     Sulci,
+    Microscope,
+    Occlusion,
+    Texture,
+    HandEye,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

@@ -19,6 +19,7 @@ pub use camera::MicroscopeHandle;
 pub use devices::{ArmHandle, InstrumentHandle, PedalHandle, ScannerHandle, TrackerHandle};
 pub use outcome::{ErrorSummary, MarginErrors, Outcome};
 
+use crate::microscope::MicroscopeSettings;
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
 pub(crate) use arm::SHAFT_RADIUS_MM;
@@ -62,6 +63,8 @@ pub struct WorldSettings {
     pub picture_px: [usize; 2],
     /// Its lamp.
     pub light: Light,
+    /// How it shows the world.
+    pub microscope: MicroscopeSettings,
     /// Tissue that the instrument removes, mm³/s.
     pub rate_mm3_s: f64,
     /// Factor on that rate, to shorten a case; printed in reports.
@@ -85,6 +88,7 @@ impl Default for WorldSettings {
             camera_error_mm: 0.5,
             picture_px: [640, 360],
             light: Light::Violet,
+            microscope: MicroscopeSettings::plain(),
             rate_mm3_s: 20.0,
             removal_rate_scale: 4.0,
             pedal: [true, true],
@@ -118,6 +122,7 @@ pub struct World {
     registration: Registration,
     calibrated_camera: CameraCalibration,
     true_camera: CameraCalibration,
+    sight: camera::Sight,
 }
 
 impl World {
@@ -142,6 +147,7 @@ impl World {
             registration,
             calibrated_camera,
             true_camera,
+            sight: camera::Sight::default(),
             patient,
             settings,
         };
@@ -171,6 +177,7 @@ impl World {
             self.resection.tool_time = self.resection.tool_time + STEP;
         }
         self.tracker.step(self.now, &tip, &self.settings);
+        self.sight.note(self.now, &tip, self.resection.journal.len());
     }
 
     /// Whether the tip is past the craniotomy's outer plane.
@@ -328,6 +335,7 @@ fn check(s: &WorldSettings) -> Result<(), WorldSettingError> {
     range("camera_error_mm", s.camera_error_mm, 0.0, 10.0, "0 to 10 mm")?;
     range("picture_px", s.picture_px[0] as f64, 16.0, 1920.0, "16 to 1920 pixels across")?;
     range("picture_px", s.picture_px[1] as f64, 16.0, 1080.0, "16 to 1080 pixels down")?;
+    s.microscope.check()?;
     range("rate_mm3_s", s.rate_mm3_s, 0.1, 100.0, "0.1 to 100 mm³/s")?;
     range("removal_rate_scale", s.removal_rate_scale, 0.1, 100.0, "0.1 to 100")
 }

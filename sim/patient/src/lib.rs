@@ -6,7 +6,7 @@
 //!
 //! **Units and frames:** millimetres, patient LPS. **Invariant:** no ground truth passes through a device
 //! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** brain
-//! shift, mass effect, bleeding that hides the wall, forces.
+//! shift, bleeding that hides the wall, forces.
 
 mod anatomy;
 mod distance;
@@ -24,8 +24,11 @@ pub use anatomy::template::TemplateError;
 pub use anatomy::vessels::{FORBIDDEN_DIAMETER_MM, VesselKind};
 pub use microscope::{Look, MicroscopeSettings};
 pub use patient::{GrowError, Patient, PatientSettings};
-pub use scanner::WriteScanError;
+pub use scanner::contrasts::ContrastMode;
+pub use scanner::figures::{ScanFigures, TissueContrast};
+pub use scanner::{ScannerSettings, WriteScanError};
 pub use truth::{Label, TRUTH_EDGE};
+pub use tumour::{TumourModel, TumourSettings};
 pub use world::{
     ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, MarginErrors, MicroscopeHandle, Outcome,
     PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError, WorldSettings,

@@ -26,6 +26,10 @@ pub(crate) enum Purpose {
     Occlusion,
     Texture,
     HandEye,
+    /// Lobes and satellites.
+    TumourShape = 40,
+    /// A patient's contrasts on scans.
+    Contrast,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

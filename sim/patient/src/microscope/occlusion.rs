@@ -110,7 +110,8 @@ impl Thing {
     /// The rows that it may touch in a picture.
     pub(super) fn rows(&self, [width, height]: [usize; 2]) -> std::ops::Range<usize> {
         let w = width as f32;
-        let reach = (self.half[0] * self.along[1]).abs() + (self.half[1] * self.along[0]).abs() + 0.03;
+        // Its box, and a quarter more for a soft or frayed edge.
+        let reach = 1.25 * ((self.half[0] * self.along[1]).abs() + (self.half[1] * self.along[0]).abs()) + 0.01;
         let middle = height as f32 / 2.0 + self.shifted()[1] * w;
         let low = (middle - reach * w).clamp(0.0, height as f32) as usize;
         low..((middle + reach * w).clamp(0.0, height as f32) as usize).max(low)

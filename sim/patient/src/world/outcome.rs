@@ -5,7 +5,7 @@
 
 use super::{SharedWorld, World};
 use crate::distance;
-use crate::truth::{Label, TRUTH_EDGE};
+use crate::truth::Label;
 use crate::truth::{OPEN, REMOVED, SOLID};
 use bregma_core::flow::{Scene, voxel};
 use bregma_core::grid::Grid;
@@ -194,7 +194,7 @@ impl World {
     /// How many of a voxel's six neighbours are cavity: removed, or tissue that the corridor opened.
     fn open_faces(&self, index: usize) -> usize {
         let (r, truth) = (&self.resection, &self.patient.truth);
-        neighbours(index)
+        neighbours(&self.patient.truth.grid, index)
             .into_iter()
             .flatten()
             .filter(|n| {
@@ -218,7 +218,7 @@ impl World {
             let mut size = 0;
             while let Some(index) = stack.pop() {
                 size += 1;
-                for next in neighbours(index).into_iter().flatten() {
+                for next in neighbours(&self.patient.truth.grid, index).into_iter().flatten() {
                     if std::mem::take(&mut left[next]) {
                         stack.push(next);
                     }
@@ -233,7 +233,7 @@ impl World {
     /// Outside the box it is beyond the clamp.
     fn true_margin(&self) -> (Grid, Vec<f32>) {
         let truth = &self.patient.truth;
-        let (mut low, mut high) = ([TRUTH_EDGE; 3], [0; 3]);
+        let (mut low, mut high) = (truth.grid.dims, [0; 3]);
         for index in (0..truth.grid.len()).filter(|i| truth.labels[*i].core()) {
             for (a, v) in truth.grid.voxel(index).into_iter().enumerate() {
                 low[a] = low[a].min(v);
@@ -242,7 +242,7 @@ impl World {
         }
         let room = CLAMP_MM as usize + 2;
         let low = low.map(|v| v.saturating_sub(room));
-        let dims = std::array::from_fn(|a| (high[a] + room + 1).min(TRUTH_EDGE) - low[a]);
+        let dims = std::array::from_fn(|a| (high[a] + room + 1).min(truth.grid.dims[a]) - low[a]);
         let origin = truth.grid.centre(low).coords.into();
         let grid = Grid { dims, spacing_mm: 1.0, origin };
         let there = |i: usize| {
@@ -294,15 +294,15 @@ impl World {
 }
 
 /// The six neighbours of a truth voxel.
-fn neighbours(index: usize) -> [Option<usize>; 6] {
+fn neighbours(grid: &Grid, index: usize) -> [Option<usize>; 6] {
     let mut found = [None; 6];
     let (mut stride, mut rest) = (1, index);
     for axis in 0..3 {
-        let c = rest % TRUTH_EDGE;
-        rest /= TRUTH_EDGE;
+        let c = rest % grid.dims[axis];
+        rest /= grid.dims[axis];
         found[2 * axis] = (c > 0).then(|| index - stride);
-        found[2 * axis + 1] = (c + 1 < TRUTH_EDGE).then(|| index + stride);
-        stride *= TRUTH_EDGE;
+        found[2 * axis + 1] = (c + 1 < grid.dims[axis]).then(|| index + stride);
+        stride *= grid.dims[axis];
     }
     found
 }

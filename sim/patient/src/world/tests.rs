@@ -278,12 +278,16 @@ fn the_picture_shows_a_voxel_where_the_calibration_says() {
     // A voxel is 13 pixels wide; parts of it may be hidden by its neighbours.
     assert!(changed.len() > 40, "{} pixels", changed.len());
     assert!((mean(|i| i % 640) - u).abs() < 8.0 && (mean(|i| i / 640) - v).abs() < 8.0);
-    // Tumour's near surface in the middle glows red; the drape at the picture's corner does not.
+    // Most of what is enhancing glows red, most of what is healthy does not.
     assert_eq!((frame.width, frame.height, frame.light), (640, 360, Light::Violet));
-    let red = |x: usize, y: usize| frame.rgb[3 * (y * 640 + x)];
-    let middle = (0..40).flat_map(|y| (0..40).map(move |x| (300 + x, 160 + y)));
-    let glowing = middle.filter(|(x, y)| red(*x, *y) > 90).count();
-    assert!(glowing > 400, "{glowing} of 1600 pixels glow");
+    let red = |of: &dyn Fn(usize) -> bool| {
+        let shown: Vec<usize> = (0..640 * 360).filter(|i| before.sees(*i).is_some_and(of)).collect();
+        assert!(shown.len() > 400, "{} pixels", shown.len());
+        shown.iter().filter(|i| frame.rgb[3 * **i] > 90).count() as f64 / shown.len() as f64
+    };
+    let enhancing = red(&|voxel| p.truth.labels[voxel] == Label::Enhancing);
+    let healthy = red(&|voxel| p.truth.labels[voxel].tissue() && p.truth.density[voxel] < 0.2);
+    assert!(enhancing > 0.5 && healthy < 0.3, "{enhancing} of enhancing, {healthy} of healthy tissue glow");
 }
 
 #[test]

@@ -5,16 +5,16 @@
 //! all that the runtime may know, beside [`Patient::anatomy`].
 //!
 //! **Units and frames:** millimetres, patient LPS. **Invariant:** no ground truth passes through a device
-//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** brain
-//! shift, bleeding that hides the wall, forces.
+//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** forces; bleeding
+//! that wells up where tissue is removed.
 
 mod anatomy;
 mod distance;
+mod kind;
 mod microscope;
 mod patient;
 mod random;
 mod scanner;
-#[cfg_attr(not(test), expect(dead_code, reason = "the solvers that move it come next"))]
 mod shift;
 mod truth;
 mod tumour;
@@ -22,11 +22,13 @@ mod world;
 
 pub use anatomy::template::TemplateError;
 pub use anatomy::vessels::{FORBIDDEN_DIAMETER_MM, VesselKind};
+pub use kind::WorldKind;
 pub use microscope::{Look, MicroscopeSettings};
 pub use patient::{GrowError, Patient, PatientSettings};
 pub use scanner::contrasts::ContrastMode;
 pub use scanner::figures::{ScanFigures, TissueContrast};
 pub use scanner::{ScannerSettings, WriteScanError};
+pub use shift::{ShiftFigures, ShiftSettings};
 pub use truth::{Label, TRUTH_EDGE};
 pub use tumour::{TumourModel, TumourSettings};
 pub use world::{

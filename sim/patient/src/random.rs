@@ -30,6 +30,7 @@ pub(crate) enum Purpose {
     TumourShape = 40,
     /// A patient's contrasts on scans.
     Contrast,
+    Shift,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

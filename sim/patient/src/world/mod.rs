@@ -11,6 +11,8 @@ mod devices;
 mod instrument;
 mod outcome;
 #[cfg(test)]
+mod shifted;
+#[cfg(test)]
 mod tests;
 mod tracker;
 
@@ -20,12 +22,16 @@ pub use devices::{ArmHandle, InstrumentHandle, PedalHandle, ScannerHandle, Track
 pub use outcome::{ErrorSummary, MarginErrors, Outcome};
 
 use crate::microscope::MicroscopeSettings;
+use crate::kind::WorldKind;
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
-pub(crate) use arm::SHAFT_RADIUS_MM;
+use crate::shift::field::Field;
+use crate::shift::{Shift, ShiftSettings};
 use arm::SimulatedArm;
+pub(crate) use arm::{SHAFT_RADIUS_MM, any_across};
 use bregma_core::flow::{ArmMount, CameraCalibration, Energy, Light, Registration};
 use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Reference, Tip};
+use bregma_core::grid::Grid;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
 use instrument::Resection;
@@ -71,6 +77,10 @@ pub struct WorldSettings {
     pub removal_rate_scale: f64,
     /// Both channels of the pedal at the start.
     pub pedal: [bool; 2],
+    /// Home or foreign.
+    pub world: WorldKind,
+    /// How the brain moves; off unless asked for.
+    pub shift: ShiftSettings,
 }
 
 impl Default for WorldSettings {
@@ -92,6 +102,8 @@ impl Default for WorldSettings {
             rate_mm3_s: 20.0,
             removal_rate_scale: 4.0,
             pedal: [true, true],
+            world: WorldKind::Home,
+            shift: ShiftSettings::off(),
         }
     }
 }
@@ -119,6 +131,7 @@ pub struct World {
     pedal: [bool; 2],
     tracker: SimulatedTracker,
     resection: Resection,
+    shift: Shift,
     registration: Registration,
     calibrated_camera: CameraCalibration,
     true_camera: CameraCalibration,
@@ -137,9 +150,11 @@ impl World {
         let arm = SimulatedArm::at_rest(&patient, &settings);
         let (calibrated_camera, true_camera) = camera::stand(&patient, &arm, &settings);
         let (true_registration, registration) = register(&patient, &settings);
+        let resection = Resection::new(&patient);
         let world = Self {
             tracker: SimulatedTracker::new(patient.seed(), true_registration),
-            resection: Resection::new(&patient),
+            shift: Shift::new(&patient, settings.world, &settings.shift, &resection.state),
+            resection,
             now: Instant::START,
             console: Energy::OFF,
             pedal: settings.pedal,
@@ -166,18 +181,25 @@ impl World {
         let console = self.console;
         let energy = self.arm.step(self.now, console);
         let tip = self.arm.true_tip;
+        let moved = self.shift.advance(&self.patient, self.now, &self.resection.journal);
+        let field = self.shift.field();
         if energy.ultrasound {
             let rate = self.settings.rate_mm3_s * self.settings.removal_rate_scale;
-            self.resection.remove(&self.patient, &tip, rate * STEP.secs_f64());
+            self.resection.remove(&self.patient, field, &tip, rate * STEP.secs_f64());
         }
-        if energy.ultrasound || tip != tip_before {
-            self.resection.touch(&self.patient, &tip, energy.ultrasound);
+        if energy.ultrasound || moved || tip != tip_before {
+            self.resection.touch(&self.patient, field, &tip, energy.ultrasound);
         }
         if self.inside() {
             self.resection.tool_time = self.resection.tool_time + STEP;
         }
         self.tracker.step(self.now, &tip, &self.settings);
         self.sight.note(self.now, &tip, self.resection.journal.len());
+    }
+
+    /// Where tissue is now.
+    pub(crate) const fn field(&self) -> &Field {
+        self.shift.field()
     }
 
     /// Whether the tip is past the craniotomy's outer plane.
@@ -266,6 +288,13 @@ impl SharedWorld {
     pub fn arm_log(&self) -> Vec<ArmLogEntry> {
         self.lock().arm.log.clone()
     }
+    /// How far tissue has moved from rest: the points of a grid and the displacement of each, mm. Ground
+    /// truth, for pictures and for learning; nothing moves where shift is off.
+    #[must_use]
+    pub fn displacements(&self) -> (Grid, Vec<Vector3<f32>>) {
+        let world = self.lock();
+        (*world.field().grid(), world.field().displacements().to_vec())
+    }
     /// How far the world has moved.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -337,7 +366,10 @@ fn check(s: &WorldSettings) -> Result<(), WorldSettingError> {
     range("picture_px", s.picture_px[1] as f64, 16.0, 1080.0, "16 to 1080 pixels down")?;
     s.microscope.check()?;
     range("rate_mm3_s", s.rate_mm3_s, 0.1, 100.0, "0.1 to 100 mm³/s")?;
-    range("removal_rate_scale", s.removal_rate_scale, 0.1, 100.0, "0.1 to 100")
+    range("removal_rate_scale", s.removal_rate_scale, 0.1, 100.0, "0.1 to 100")?;
+    range("shift.updates_hz", s.shift.updates_hz, 0.0, 50.0, "0 (none) to 50 a second")?;
+    range("shift.start_minutes", s.shift.start_minutes[0], 0.0, s.shift.start_minutes[1], "shortest <= longest")?;
+    range("shift.start_minutes", s.shift.start_minutes[1], 0.0, 600.0, "at most 600 minutes")
 }
 
 /// The tip's true pose, named once.

@@ -1,7 +1,9 @@
 //! The score of a case, by ground truth. **Never shown to the runtime.**
 //!
 //! Definitions are those of the report's fields. **Units:** mL, cm², mm, s. **Allocation:** a few MB a
-//! call. The oracle's term of *success* and the independent check of the arm's log are the caller's.
+//! call. **Where:** volumes and areas are counted at rest, whatever moves; margins are compared in the now,
+//! where the scene is: residual core is warped there on a 1 mm grid, exact to half a voxel and the field's
+//! own way back. The oracle's term of *success* and the independent check of the arm's log are the caller's.
 
 use super::{SharedWorld, World};
 use crate::distance;
@@ -229,8 +231,14 @@ impl World {
         largest
     }
 
-    /// True `tumour_margin` within 12 mm of the initial core: a box of the truth grid and its field, mm.
-    /// Outside the box it is beyond the clamp.
+    /// Whether a point holds residual core now.
+    fn residual_now(&self, at: &Point3<f64>) -> bool {
+        let grid = &self.patient.truth.grid;
+        grid.containing(&self.field().rest(at)).is_some_and(|v| self.residual(grid.index(v)))
+    }
+
+    /// True `tumour_margin` now, within 12 mm of where the initial core can be: a grid and its field, mm.
+    /// Outside it the margin is beyond the clamp.
     fn true_margin(&self) -> (Grid, Vec<f32>) {
         let truth = &self.patient.truth;
         let (mut low, mut high) = (truth.grid.dims, [0; 3]);
@@ -240,16 +248,12 @@ impl World {
                 high[a] = high[a].max(v);
             }
         }
-        let room = CLAMP_MM as usize + 2;
-        let low = low.map(|v| v.saturating_sub(room));
-        let dims = std::array::from_fn(|a| (high[a] + room + 1).min(truth.grid.dims[a]) - low[a]);
-        let origin = truth.grid.centre(low).coords.into();
+        let room = (CLAMP_MM + self.field().largest_mm()).ceil() as usize + 2;
+        let dims = std::array::from_fn(|a| (high[a] + 2 * room + 1).saturating_sub(low[a]));
+        let origin = std::array::from_fn(|a| truth.grid.origin[a] + low[a] as f64 - room as f64);
         let grid = Grid { dims, spacing_mm: 1.0, origin };
-        let there = |i: usize| {
-            let v = grid.voxel(i);
-            self.residual(truth.grid.index(std::array::from_fn(|a| v[a] + low[a])))
-        };
-        let field = distance::signed(dims, there);
+        let there: Vec<bool> = (0..grid.len()).map(|i| self.residual_now(&grid.centre(grid.voxel(i)))).collect();
+        let field = distance::signed(dims, |i| there[i]);
         (grid, field)
     }
 
@@ -268,7 +272,7 @@ impl World {
             if !wall {
                 continue;
             }
-            let at = truth.grid.centre(truth.grid.voxel(index));
+            let at = self.field().now(&truth.grid.centre(truth.grid.voxel(index)));
             let Some(v) = scene.grid.containing(&at) else { continue };
             let error = (estimated_at(scene.grid.index(v)) - true_at(&at)).abs() as f32;
             if seen(scene, v) { errors.visible.push(error) } else { errors.hidden.push(error) }
@@ -280,11 +284,9 @@ impl World {
     }
 
     fn dice_residual(&self, scene: &Scene) -> f64 {
-        let truth = &self.patient.truth;
         let (mut both, mut sum) = (0_usize, 0_usize);
         for (index, probability) in scene.residual.iter().enumerate() {
-            let at = scene.grid.centre(scene.grid.voxel(index));
-            let real = truth.grid.containing(&at).is_some_and(|v| self.residual(truth.grid.index(v)));
+            let real = self.residual_now(&scene.grid.centre(scene.grid.voxel(index)));
             let said = *probability >= 128;
             both += usize::from(real && said);
             sum += usize::from(real) + usize::from(said);

@@ -9,7 +9,7 @@ use bregma_core::arm::{ArmModel, ArmModelId, Ik, Joints};
 use bregma_core::devices::{Arm, Camera, EnablingInput, Instrument, Scanner, Tracker};
 use bregma_core::flow::{GateState, Scene, Sent, Sequence, TrackingStatus, VideoFrame, roi_grid, voxel};
 
-fn exact() -> WorldSettings {
+pub(super) fn exact() -> WorldSettings {
     WorldSettings {
         arm_error_mm: 0.0,
         arm_error_deg: 0.0,
@@ -22,11 +22,11 @@ fn exact() -> WorldSettings {
     }
 }
 
-fn theatre(settings: WorldSettings) -> SharedWorld {
+pub(super) fn theatre(settings: WorldSettings) -> SharedWorld {
     World::new(grown(), settings).expect("settings are within range")
 }
 
-fn ms(n: u64) -> Instant {
+pub(super) fn ms(n: u64) -> Instant {
     Instant::START + Duration::from_millis(n)
 }
 
@@ -44,8 +44,13 @@ fn sent(joints: Joints, now: Instant) -> Sent {
     }
 }
 
+/// Nothing moves.
+fn still() -> Field {
+    Field::still(bregma_core::grid::Grid { dims: [2; 3], spacing_mm: 100.0, origin: [0.0; 3] })
+}
+
 /// The tip at a point, pointing down the corridor.
-fn tip_at(at: Point3<f64>) -> TipInPatient {
+pub(super) fn tip_at(at: Point3<f64>) -> TipInPatient {
     let p = grown();
     let turn = UnitQuaternion::rotation_between(&Vector3::z(), &-p.craniotomy.outward).unwrap_or_default();
     Pose::between(p.frame(), FrameId::SOLE, Isometry3::from_parts(Translation3::from(at.coords), turn)).expect("finite")
@@ -201,7 +206,7 @@ fn removal_conserves_volume_and_keeps_to_its_rate() {
     // 2 s at 80 mm³/s while the tip goes from the near surface 8 mm into the core.
     for n in 0..500 {
         let at = p.corridor.entry + axis * (p.corridor.open_mm + 8.0 * f64::from(n) / 500.0);
-        r.remove(&p, &tip_at(at), 80.0 * STEP.secs_f64());
+        r.remove(&p, &still(), &tip_at(at), 80.0 * STEP.secs_f64());
     }
     assert!(r.journal.len() <= 160 && r.journal.len() > 60, "{} mm³", r.journal.len());
     let removed = |what: &dyn Fn(usize) -> bool| r.journal.iter().filter(|i| what(**i as usize)).count();
@@ -233,23 +238,23 @@ fn entering_a_forbidden_structure_counts_once_until_it_is_left() {
     let inside = tip_at(truth.grid.centre(truth.grid.voxel(eloquent)));
     let outside = tip_at(p.craniotomy.centre + p.craniotomy.outward * 20.0);
     for _ in 0..3 {
-        r.touch(&p, &inside, false);
+        r.touch(&p, &still(), &inside, false);
     }
     assert_eq!(r.violations, 1);
-    r.touch(&p, &outside, false);
-    r.touch(&p, &inside, false);
+    r.touch(&p, &still(), &outside, false);
+    r.touch(&p, &still(), &inside, false);
     assert_eq!(r.violations, 2);
     let in_grid = |v: &&bregma_core::flow::Capsule| truth.grid.containing(&v.start).is_some();
     let wide = p.vessels.iter().filter(|v| v.radius_mm >= 0.5).find(in_grid).expect("a vessel near the tumour");
     let mut r = Resection::new(&p);
-    r.touch(&p, &tip_at(wide.start), false);
+    r.touch(&p, &still(), &tip_at(wide.start), false);
     assert!(r.violations >= 1 && r.bleeding == 0);
     let thin = p.vessels.iter().filter(|v| v.radius_mm < 0.5).find(in_grid).expect("a thin vessel near the tumour");
-    r.touch(&p, &tip_at(thin.start), false);
+    r.touch(&p, &still(), &tip_at(thin.start), false);
     assert_eq!(r.bleeding, 0, "without energy nothing is cut");
-    r.touch(&p, &tip_at(thin.start), true);
+    r.touch(&p, &still(), &tip_at(thin.start), true);
     let first = r.bleeding;
-    r.touch(&p, &tip_at(thin.start), true);
+    r.touch(&p, &still(), &tip_at(thin.start), true);
     assert!(first >= 1 && r.bleeding == first);
 }
 
@@ -300,7 +305,7 @@ fn a_picture_kept_up_to_date_is_the_picture_made_anew() {
     for n in 0..200 {
         let at = p.corridor.entry - p.craniotomy.outward * (p.corridor.open_mm + 4.0 * f64::from(n) / 200.0);
         let from = resection.journal.len();
-        resection.remove(&p, &tip_at(at), 2.0);
+        resection.remove(&p, &still(), &tip_at(at), 2.0);
         kept.open(&resection.journal[from..]);
     }
     let anew = Renderer::new(p.clone(), camera, Light::White, resection.state.clone());

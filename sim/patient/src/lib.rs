@@ -20,6 +20,7 @@ mod truth;
 mod tumour;
 mod world;
 
+pub use anatomy::imported::{ImportError, ImportReport, ImportedAnatomy, import_anatomy};
 pub use anatomy::template::TemplateError;
 pub use anatomy::vessels::{FORBIDDEN_DIAMETER_MM, VesselKind};
 pub use kind::WorldKind;

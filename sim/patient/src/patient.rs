@@ -7,6 +7,7 @@
 use crate::anatomy::approach::{self, Goal};
 use crate::anatomy::eloquent;
 use crate::anatomy::head::{Head, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
+use crate::anatomy::imported::ImportedAnatomy;
 use crate::anatomy::template::{self, Template, TemplateError};
 use crate::anatomy::vessels::{self, Branch, FORBIDDEN_DIAMETER_MM, VesselKind};
 use crate::anatomy::warp::Variety;
@@ -126,8 +127,19 @@ impl Patient {
     /// # Errors
     /// [`GrowError`], by what is wrong.
     pub fn grow(seed: u64, settings: &PatientSettings) -> Result<Self, GrowError> {
+        Self::grow_on(template::deepened()?, seed, settings)
+    }
+
+    /// Grows the patient of a seed in an imported head.
+    ///
+    /// # Errors
+    /// [`GrowError`], by what is wrong.
+    pub fn grow_in(anatomy: &ImportedAnatomy, seed: u64, settings: &PatientSettings) -> Result<Self, GrowError> {
+        Self::grow_on(&anatomy.template, seed, settings)
+    }
+
+    fn grow_on(template: &Template, seed: u64, settings: &PatientSettings) -> Result<Self, GrowError> {
         check(settings)?;
-        let template: &Template = template::deepened()?;
         let variety = Variety { share: settings.warp_share, smooth_mm: settings.warp_smooth_mm };
         let mut head = Head::grow(template, seed, variety);
         let rest = AtRest::of(&head);

@@ -52,7 +52,7 @@ pub(crate) struct Head {
 impl Head {
     /// The head of a seed, from any anatomy that lies in the template's frame.
     pub(crate) fn grow(template: &Template, seed: u64, variety: Variety) -> Self {
-        let warp = Warp::drawn(&template.grid, seed, variety);
+        let warp = Warp::drawn(template, seed, variety);
         let grid = bounds(template, &warp);
         let mut head = Self {
             t1: vec![0; grid.len()],

@@ -6,6 +6,7 @@
 pub(crate) mod approach;
 pub(crate) mod eloquent;
 pub(crate) mod head;
+pub(crate) mod imported;
 pub(crate) mod sheets;
 pub(crate) mod sulci;
 pub(crate) mod template;

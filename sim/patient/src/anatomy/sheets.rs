@@ -32,6 +32,21 @@ const FRONT_SLANT: f64 = 0.65;
 /// The notch ends there, in front of the ridge.
 const NOTCH_BACK_Y: f64 = -46.0;
 
+/// Whether the midline is falx at a point's height and depth, whatever its x.
+pub(crate) fn in_falx(mni_ras: &Vector3<f64>) -> bool {
+    falx(mni_ras.y, mni_ras.z)
+}
+
+/// Height of a point over the tentorium, mm.
+pub(crate) fn over_tentorium_mm(mni_ras: &Vector3<f64>) -> f64 {
+    mni_ras.z - height(mni_ras.x.abs(), mni_ras.y)
+}
+
+/// Whether the tentorium is there above or below a point: behind the petrous ridge, outside the notch.
+pub(crate) fn in_tentorium(mni_ras: &Vector3<f64>) -> bool {
+    roofed(mni_ras.x.abs(), mni_ras.y)
+}
+
 /// The sheet at a point of the brain or of the fluid around it; [`NONE`] nearly everywhere.
 pub(crate) fn sheet(mni_ras: &Vector3<f64>) -> u8 {
     let (x, y, z) = (mni_ras.x.abs(), mni_ras.y, mni_ras.z);
@@ -41,8 +56,12 @@ pub(crate) fn sheet(mni_ras: &Vector3<f64>) -> u8 {
     if x <= HALF_MM && falx(y, z) { FALX } else { NONE }
 }
 
+fn roofed(x: f64, y: f64) -> bool {
+    y <= FRONT_Y - FRONT_SLANT * x && (x >= NOTCH_HALF_MM || y <= NOTCH_BACK_Y)
+}
+
 fn tentorium(x: f64, y: f64, z: f64) -> bool {
-    if y > FRONT_Y - FRONT_SLANT * x || (x < NOTCH_HALF_MM && y > NOTCH_BACK_Y) {
+    if !roofed(x, y) {
         return false;
     }
     let (height, slope) = (height(x, y), height(x + 0.5, y) - height(x - 0.5, y));

@@ -8,6 +8,7 @@
 use crate::anatomy::sulci;
 use bregma_core::grid::Grid;
 use flate2::read::GzDecoder;
+use nalgebra::Matrix3;
 use nifti::{InMemNiftiObject, NiftiHeader, NiftiObject};
 use std::sync::OnceLock;
 
@@ -52,6 +53,8 @@ pub(crate) struct Template {
     pub grey: Vec<u8>,
     /// Probability of white matter.
     pub white: Vec<u8>,
+    /// Own size and shape of the head: MNI vectors to patient vectors, LPS. The identity for the template.
+    pub own_from_mni: Matrix3<f64>,
 }
 
 /// The embedded template, decoded on the first call.
@@ -72,7 +75,13 @@ fn decode_all() -> Result<Template, TemplateError> {
         (other, data) if other == grid => Ok(data),
         _ => Err(TemplateError::Grid { name }),
     };
-    Ok(Template { grid, t1, grey: on_same_grid("gm", GREY)?, white: on_same_grid("wm", WHITE)? })
+    Ok(Template {
+        grid,
+        t1,
+        grey: on_same_grid("gm", GREY)?,
+        white: on_same_grid("wm", WHITE)?,
+        own_from_mni: Matrix3::identity(),
+    })
 }
 
 fn decode(name: &'static str, bytes: &[u8]) -> Result<(Grid, Vec<u8>), TemplateError> {

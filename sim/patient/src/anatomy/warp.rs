@@ -7,6 +7,7 @@
 //! LPS and patient LPS, mm; published coordinates are MNI, RAS. **Allocation:** two displacements on a
 //! 4.8 mm grid, about 4 MB. **Not modelled:** gyri that a single brain has and the average lacks.
 
+use crate::anatomy::template::Template;
 use crate::random::{Draws, Purpose};
 use bregma_core::grid::Grid;
 use nalgebra::{Matrix3, Point3, Vector3};
@@ -48,8 +49,8 @@ pub(crate) struct Warp {
 }
 
 impl Warp {
-    /// The warp of a seed for a template on that grid.
-    pub(crate) fn drawn(template: &Grid, seed: u64, variety: Variety) -> Self {
+    /// The warp of a seed for a template; a head's own size and shape come before the affine part.
+    pub(crate) fn drawn(template: &Template, seed: u64, variety: Variety) -> Self {
         let mut draws = Draws::new(seed, Purpose::Warp);
         let mut affine = Matrix3::zeros();
         for r in 0..3 {
@@ -58,9 +59,10 @@ impl Warp {
                 affine[(r, c)] = if r == c { 1.0 + change } else { change * SHEAR_SHARE };
             }
         }
-        // Diagonally dominant for any share below 0.5, so it has an inverse.
+        // Diagonally dominant for any share below 0.5, so it has an inverse; a head's own shape has one too.
+        affine *= template.own_from_mni;
         let affine_back = affine.try_inverse().unwrap_or_else(Matrix3::identity);
-        let (grid, velocity) = velocity(template, seed, variety.smooth_mm);
+        let (grid, velocity) = velocity(&template.grid, seed, variety.smooth_mm);
         let flow = Displacement::flow(grid, &velocity, 1.0);
         let flow_back = Displacement::flow(grid, &velocity, -1.0);
         Self { affine, affine_back, flow, flow_back }
@@ -201,12 +203,13 @@ impl Displacement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::anatomy::template;
     use proptest::prelude::*;
 
     const LARGEST: Variety = Variety { share: 0.1, smooth_mm: 5.0 };
 
-    fn template_grid() -> Grid {
-        Grid { dims: [197, 233, 189], spacing_mm: 1.0, origin: [-98.0, -98.0, -72.0] }
+    fn any_template() -> &'static Template {
+        template::template().expect("decodes")
     }
 
     /// Smallest and largest determinant of the Jacobian of the map through a lattice 4 mm apart, by
@@ -229,7 +232,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 0, ..ProptestConfig::default() })]
         #[test]
         fn neither_way_folds_and_there_and_back_is_where_it_was(seed in any::<u64>()) {
-            let warp = Warp::drawn(&template_grid(), seed, LARGEST);
+            let warp = Warp::drawn(any_template(), seed, LARGEST);
             let (least, most) = determinants(|at| warp.patient_from_template(at));
             prop_assert!(least > 0.05 && most < 8.0, "there: {least} to {most}");
             let (least, most) = determinants(|at| warp.template_from_patient(at));
@@ -249,7 +252,7 @@ mod tests {
     #[test]
     fn it_moves_as_far_as_it_is_told_and_each_seed_differently() {
         let moved = |seed: u64, smooth_mm: f64| {
-            let warp = Warp::drawn(&template_grid(), seed, Variety { share: 0.0, smooth_mm });
+            let warp = Warp::drawn(any_template(), seed, Variety { share: 0.0, smooth_mm });
             let mut draws = Draws::new(9, Purpose::Scan);
             let square: f64 = (0..4000)
                 .map(|_| {
@@ -263,7 +266,7 @@ mod tests {
         let mean = (0..6).map(|seed| moved(seed, 4.0)).sum::<f64>() / 6.0;
         assert!((3.0..5.0).contains(&mean), "{mean} mm");
         assert!(moved(1, 0.0) < 1e-6);
-        let at = |seed| Warp::drawn(&template_grid(), seed, LARGEST).patient([-40.0, 20.0, 30.0]);
+        let at = |seed| Warp::drawn(any_template(), seed, LARGEST).patient([-40.0, 20.0, 30.0]);
         assert!((at(1) - at(2)).norm() > 0.5 && at(1) == at(1));
     }
 

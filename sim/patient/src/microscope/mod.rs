@@ -22,5 +22,6 @@ mod surface;
 mod tests;
 mod texture;
 mod tool;
+mod window;
 
 pub use settings::{Look, MicroscopeSettings};

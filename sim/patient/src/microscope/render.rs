@@ -22,6 +22,7 @@ use super::shade::{Cover, NORMAL_REACH, Plain, Seen, Shader, on_tissue};
 use super::surface::{CORNER, Stain, Surface};
 use super::texture::Noise;
 use super::tool;
+use super::window::Window;
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
 use crate::shift::field::Field;
@@ -83,7 +84,8 @@ struct Sweep {
 }
 
 pub(crate) struct Renderer {
-    patient: Arc<Patient>,
+    /// All that it knows of the truth; voxels below are its own.
+    window: Window,
     settings: MicroscopeSettings,
     drawn: Drawn,
     light: Light,
@@ -99,6 +101,8 @@ pub(crate) struct Renderer {
     ahead: Ahead,
     /// The last voxel's face that was shaded, and its normal.
     face: Option<(u32, Vector3<f64>)>,
+    /// The window's voxels of those removed last.
+    removed: Vec<u32>,
     queue: Vec<u32>,
     queued: Vec<bool>,
     time: Option<Instant>,
@@ -125,12 +129,13 @@ impl Renderer {
         let size = camera.size_px;
         let n = size[0] * size[1];
         let drawn = settings.drawn(patient.seed());
-        let truth = &patient.truth;
-        let fluorescence = fluorescence(patient.seed(), &truth.labels, &truth.density);
-        let rays = Rays::new(camera, drawn.distortion, patient.craniotomy, &truth.grid);
+        let window = Window::of(&patient);
+        let state = window.take(&state);
+        let fluorescence = fluorescence(patient.seed(), &window.labels, &window.take(&patient.truth.density));
+        let rays = Rays::new(camera, drawn.distortion, patient.craniotomy, &window.grid);
         let seed = Draws::new(patient.seed(), Purpose::Picture).bits();
-        let wet =
-            (settings.look != Look::Plain).then(|| Wet::new(&patient, &rays, settings, light, &state, &fluorescence));
+        let wet = (settings.look != Look::Plain)
+            .then(|| Wet::new(&patient, &window, &rays, settings, light, &state, &fluorescence));
         let mut renderer = Self {
             sensor: Sensor::new(seed, size[0], settings.noise_levels),
             bleaching: Bleaching::new(state.len()),
@@ -143,9 +148,10 @@ impl Renderer {
             base: vec![0; n * 3],
             ahead: Ahead::new(size),
             face: None,
+            removed: Vec::with_capacity(1 << 15),
             queue: Vec::with_capacity(n),
             queued: vec![false; n],
-            patient,
+            window,
             light,
             state,
             wet,
@@ -174,7 +180,7 @@ impl Renderer {
         self.drawn.lag
     }
 
-    /// The truth voxel that a pixel sees.
+    /// The window's voxel that a pixel sees.
     #[cfg(test)]
     pub(crate) fn sees(&self, pixel: usize) -> Option<usize> {
         Some(self.seen[pixel]).filter(|s| on_tissue(*s)).map(|s| s as usize)
@@ -186,8 +192,16 @@ impl Renderer {
         self.rays.lens.project(at)
     }
 
-    /// Opens removed voxels and looks again where they could be seen.
+    /// Opens removed truth voxels and looks again where they could be seen.
     pub(crate) fn open(&mut self, removed: &[u32]) {
+        let mut here = std::mem::take(&mut self.removed);
+        here.clear();
+        here.extend(removed.iter().filter_map(|voxel| self.window.voxel(*voxel)));
+        self.open_here(&here);
+        self.removed = here;
+    }
+
+    fn open_here(&mut self, removed: &[u32]) {
         if removed.is_empty() {
             return;
         }
@@ -200,7 +214,7 @@ impl Renderer {
             self.sweep.look = self.size_px()[1];
         }
         let [width, height] = self.size_px();
-        let grid = self.patient.truth.grid;
+        let grid = self.window.grid;
         for index in removed {
             let v = grid.voxel(*index as usize);
             let Some((u, w, z)) = self.rays.lens.project(&self.place_now(&grid.centre(v))) else { continue };
@@ -271,7 +285,7 @@ impl Renderer {
             wet.shader.turn(&world.down);
             if world.blood.version != self.films {
                 self.films = world.blood.version;
-                wet.cover(world.blood);
+                wet.cover(world.blood, &self.window);
                 self.sweep.paint = height;
             }
         }
@@ -323,7 +337,7 @@ impl Renderer {
         self.light = light;
         if let Some(wet) = &mut self.wet {
             wet.shader.switch(self.settings.look, light);
-            let (labels, shader, glow) = (&self.patient.truth.labels, &wet.shader, &self.fluorescence);
+            let (labels, shader, glow) = (&self.window.labels, &wet.shader, &self.fluorescence);
             wet.surface.stain(|i| Stain { colour: shader.stain(labels[i]), glow: glow[i] });
         }
         for pixel in 0..self.seen.len() {
@@ -480,7 +494,7 @@ impl Renderer {
                 let back = || -self.rays.turn.column(2).into_owned();
                 let normal = match self.face {
                     Some((face, normal)) if face == seen => normal,
-                    _ => Plain::normal(&self.state, &self.patient, index).unwrap_or_else(back),
+                    _ => Plain::normal(&self.state, &self.window, index).unwrap_or_else(back),
                 };
                 self.face = Some((seen, normal));
                 let facing = -normal.dot(&ray);
@@ -490,7 +504,7 @@ impl Renderer {
                     glow *= self.bleaching.left(index);
                 }
                 let glow = (glow * self.drawn.glow_gain).min(1.0);
-                Plain::tissue(&self.patient, self.light, index, glow).map(|c| c * shade as f32)
+                Plain::tissue(&self.window, self.light, index, glow).map(|c| c * shade as f32)
             }
         }
     }
@@ -513,7 +527,7 @@ impl Renderer {
                 let below = self.rays.below(f64::from(self.depth[pixel]), &ray);
                 let left = if self.settings.bleaching { self.bleaching.left(spot.voxel as usize) } else { 1.0 };
                 let seen = Seen {
-                    label: self.patient.truth.labels[spot.voxel as usize],
+                    label: self.window.labels[spot.voxel as usize],
                     place,
                     ray: unit,
                     below_mm: below as f32,
@@ -538,6 +552,7 @@ const fn on_tissue_or_open(seen: u32) -> bool {
 impl Wet {
     fn new(
         patient: &Patient,
+        window: &Window,
         rays: &Rays,
         settings: &MicroscopeSettings,
         light: Light,
@@ -548,8 +563,8 @@ impl Wet {
         let n = camera.size_px[0] * camera.size_px[1];
         let axes = [rays.turn.column(2).into_owned(), rays.turn.column(1).into_owned()];
         let down = -patient.craniotomy.outward;
-        let shader = Shader::new(patient, settings.look, light, settings.gloss, axes, &down);
-        let labels = &patient.truth.labels;
+        let shader = Shader::new(patient, &window.grid, settings.look, light, settings.gloss, axes, &down);
+        let labels = &window.labels;
         let iso = camera.patient_from_camera.isometry();
         Self {
             surface: Surface::new(state, |i| Stain { colour: shader.stain(labels[i]), glow: glow[i] }),
@@ -566,15 +581,14 @@ impl Wet {
     }
 
     /// Takes over what is wet.
-    fn cover(&mut self, films: &Films) {
+    fn cover(&mut self, films: &Films, window: &Window) {
         for voxel in self.covered.drain(..) {
             (self.blood[voxel as usize], self.film[voxel as usize]) = (0, 0);
         }
         for film in &films.films {
-            let voxel = film.voxel as usize;
-            if voxel < self.blood.len() {
-                (self.blood[voxel], self.film[voxel]) = (film.blood, film.wet);
-                self.covered.push(film.voxel);
+            if let Some(voxel) = window.voxel(film.voxel) {
+                (self.blood[voxel as usize], self.film[voxel as usize]) = (film.blood, film.wet);
+                self.covered.push(voxel);
             }
         }
     }

@@ -10,11 +10,14 @@ use super::palette::{Palette, Rgb};
 use super::rays::{NOTHING, RIM_MM};
 use super::settings::Look;
 use super::surface::Spot;
-use super::texture::{Kind, Noise, Vessels};
+use super::texture::{Noise, Vessels};
+use super::window::Window;
+use crate::anatomy::vessels::VesselKind;
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
 use crate::truth::{Label, SOLID, TRUTH_EDGE};
 use bregma_core::flow::Light;
+use bregma_core::grid::Grid;
 use nalgebra::{Point3, Vector3};
 
 /// Neighbourhood that a voxel face's normal is taken from, voxels.
@@ -41,13 +44,11 @@ impl Plain {
     }
 
     /// A voxel's colour; `glow` is 0 to 1.
-    pub(super) fn tissue(patient: &Patient, light: Light, index: usize, glow: f32) -> Rgb {
-        let truth = &patient.truth;
-        let blood = truth.vessel_mm[index].min(truth.thin_vessel_mm[index]) < 0.3;
-        if blood {
+    pub(super) fn tissue(window: &Window, light: Light, index: usize, glow: f32) -> Rgb {
+        if window.blood[index] {
             return lamp(light, [150.0, 30.0, 35.0], [14.0, 8.0, 30.0]);
         }
-        let white = match truth.labels[index] {
+        let white = match window.labels[index] {
             Label::Outside | Label::Skull => [210.0, 200.0, 175.0],
             Label::Csf => [190.0, 165.0, 160.0],
             Label::Grey => [205.0, 150.0, 140.0],
@@ -61,8 +62,8 @@ impl Plain {
     }
 
     /// Out of the tissue: from solid to open voxels nearby, weighed evenly.
-    pub(super) fn normal(state: &[u8], patient: &Patient, index: usize) -> Option<Vector3<f64>> {
-        let grid = &patient.truth.grid;
+    pub(super) fn normal(state: &[u8], window: &Window, index: usize) -> Option<Vector3<f64>> {
+        let grid = &window.grid;
         let v = grid.voxel(index).map(|c| c as i32);
         let mut sum = Vector3::zeros();
         for dz in -NORMAL_REACH..=NORMAL_REACH {
@@ -133,6 +134,7 @@ impl Shader {
     /// `axis` and `side` are the camera's z and y.
     pub(super) fn new(
         patient: &Patient,
+        grid: &Grid,
         look: Look,
         light: Light,
         gloss: f64,
@@ -140,7 +142,7 @@ impl Shader {
         down: &Vector3<f64>,
     ) -> Self {
         let craniotomy = &patient.craniotomy;
-        let place = |p: &Point3<f64>| Vector3::from(patient.truth.grid.coordinates(p)).add_scalar(0.5).cast::<f32>();
+        let place = |p: &Point3<f64>| Vector3::from(grid.coordinates(p)).add_scalar(0.5).cast::<f32>();
         let outward = craniotomy.outward.cast::<f32>();
         let first = outward.cross(&side.cast::<f32>()).try_normalize(1e-3).unwrap_or_else(Vector3::x);
         Self {
@@ -148,7 +150,7 @@ impl Shader {
             light,
             gloss: gloss as f32,
             noise: Noise::new(Draws::new(patient.seed(), Purpose::Texture).bits()),
-            vessels: Vessels::new(patient),
+            vessels: Vessels::new(patient, grid),
             lamp: (-axis.cast::<f32>() - side.cast::<f32>() * LAMP_ASIDE).normalize(),
             up: -down.cast::<f32>(),
             centre: place(&craniotomy.centre),
@@ -186,8 +188,8 @@ impl Shader {
         let wander = Vector3::new(coarse.bump.x, coarse.bump.y, coarse.bump.z) * 0.45;
         if let Some(vessel) = self.vessels.passing(&(seen.place + wander), &seen.ray, seen.pixel_mm) {
             let blood = match vessel.kind {
-                Kind::Artery => p.artery,
-                Kind::Vein => p.vein,
+                VesselKind::Artery => p.artery,
+                VesselKind::Vein => p.vein,
             };
             colour = mix(colour, blood, 0.92 * vessel.cover);
             glow *= 1.0 - vessel.cover;

@@ -4,10 +4,11 @@
 //! f32 arithmetic. Which trees are veins follows from where they start (the sagittal sinus, the internal
 //! cerebral veins), as the anatomy places them.
 
+use crate::anatomy::vessels::VesselKind;
 use crate::patient::Patient;
 use crate::random::mix;
 use crate::truth::TRUTH_EDGE;
-use bregma_core::flow::Capsule;
+use bregma_core::grid::Grid;
 use nalgebra::{Point3, Vector3};
 
 const CELLS: usize = 32;
@@ -59,17 +60,10 @@ fn lerp(a: [f32; 4], b: [f32; 4], t: f32) -> [f32; 4] {
     [a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * (b[2] - a[2]), a[3] + t * (b[3] - a[3])]
 }
 
-/// What a vessel carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Artery,
-    Vein,
-}
-
 /// A vessel where a ray passes it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Passing {
-    pub kind: Kind,
+    pub kind: VesselKind,
     /// How much of the pixel it covers, 0 to 1.
     pub cover: f32,
     /// Out of it.
@@ -80,24 +74,22 @@ struct Piece {
     start: Vector3<f32>,
     along: Vector3<f32>,
     radius: f32,
-    kind: Kind,
+    kind: VesselKind,
 }
 
 pub(super) struct Vessels {
     pieces: Vec<Piece>,
-    /// Of every truth voxel: 1 + its nearest piece, or 0.
+    /// Of every voxel of the window: 1 + its nearest piece, or 0.
     near: Vec<u16>,
 }
 
 impl Vessels {
-    pub(super) fn new(patient: &Patient) -> Self {
-        let grid = &patient.truth.grid;
-        let kinds = kinds(patient);
+    pub(super) fn new(patient: &Patient, grid: &Grid) -> Self {
         let mut pieces = Vec::new();
         let mut near = vec![0_u16; grid.len()];
         let mut best = vec![f32::INFINITY; grid.len()];
         let place = |p: &Point3<f64>| Vector3::from(grid.coordinates(p)).add_scalar(0.5).cast::<f32>();
-        for (capsule, kind) in patient.vessels.iter().zip(kinds) {
+        for (capsule, branch) in patient.vessels.iter().zip(&patient.branches) {
             let middle = nalgebra::center(&capsule.start, &capsule.end);
             let reach = NEAR_MM + capsule.radius_mm + 0.5 * nalgebra::distance(&capsule.start, &capsule.end);
             let [xs, ys, zs] = grid.around(&middle, reach);
@@ -108,7 +100,7 @@ impl Vessels {
                 start: place(&capsule.start),
                 along: place(&capsule.end) - place(&capsule.start),
                 radius: capsule.radius_mm as f32,
-                kind,
+                kind: branch.kind,
             });
             for k in zs {
                 for j in ys.clone() {
@@ -148,24 +140,6 @@ impl Vessels {
     }
 }
 
-/// Whether each piece carries arterial or venous blood. A tree starts where no piece before ends.
-fn kinds(patient: &Patient) -> Vec<Kind> {
-    let mut kind = Kind::Artery;
-    let mut ends: std::collections::HashMap<[u64; 3], Kind> = std::collections::HashMap::new();
-    let key = |p: &Point3<f64>| [p.x.to_bits(), p.y.to_bits(), p.z.to_bits()];
-    let of = |capsule: &Capsule| {
-        kind = ends.get(&key(&capsule.start)).copied().unwrap_or_else(|| {
-            let mni = patient.head.warp.mni_ras(&capsule.start);
-            let sinus = mni.x.abs() < 16.0 && mni.z > 52.0;
-            let internal = mni.x.abs() < 9.0 && mni.z.abs() < 25.0 && mni.y.abs() < 30.0;
-            if sinus || internal { Kind::Vein } else { Kind::Artery }
-        });
-        ends.insert(key(&capsule.end), kind);
-        kind
-    };
-    patient.vessels.iter().map(of).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,8 +159,8 @@ mod tests {
     #[test]
     fn a_ray_across_a_vessel_meets_it_and_one_beside_it_does_not() {
         let p = grown();
-        let vessels = Vessels::new(&p);
-        assert!(vessels.pieces.iter().any(|v| v.kind == Kind::Artery));
+        let vessels = Vessels::new(&p, &p.truth.grid);
+        assert!(vessels.pieces.iter().any(|v| v.kind == VesselKind::Artery));
         let (mut met, mut covered) = (0, 0);
         let nearest = |place: &Vector3<f32>| {
             let inside = place.iter().all(|c| (0.0..TRUTH_EDGE as f32).contains(c));

@@ -46,6 +46,7 @@ use load::Load;
 use material::Materials;
 use nalgebra::Vector3;
 use particles::Particles;
+use std::sync::Arc;
 
 /// Edge of the home world's cells, mm.
 const HOME_MM: f64 = 8.0;
@@ -89,7 +90,7 @@ trait Solver: Send {
 
 /// The brain of one case as it moves.
 pub(crate) struct Shift {
-    field: Field,
+    field: Arc<Field>,
     brain: Option<Brain>,
     next: Instant,
     period: Duration,
@@ -103,18 +104,28 @@ impl Shift {
         let period = Duration::from_secs_f64(1.0 / settings.updates_hz).unwrap_or(Duration::ZERO);
         if settings.updates_hz <= 0.0 || period == Duration::ZERO {
             let grid = Grid { dims: [2; 3], spacing_mm: 100.0, origin: [0.0; 3] };
-            return Self { field: Field::still(grid), brain: None, next: Instant::START, period, seen: 0 };
+            return Self { field: Arc::new(Field::still(grid)), brain: None, next: Instant::START, period, seen: 0 };
         }
         let mut brain = Brain::new(patient, kind, settings.start_minutes);
         brain.open(patient, state);
         brain.settle(brain.course.start_minutes);
         let mut field = Field::still(brain.body.grid);
         brain.write(0.0, &mut field);
-        Self { field, brain: Some(brain), next: Instant::START + period, period, seen: 0 }
+        Self { field: Arc::new(field), brain: Some(brain), next: Instant::START + period, period, seen: 0 }
     }
 
-    pub(crate) const fn field(&self) -> &Field {
+    pub(crate) fn field(&self) -> &Field {
         &self.field
+    }
+
+    /// The same, to keep while the brain moves on.
+    pub(crate) const fn shared(&self) -> &Arc<Field> {
+        &self.field
+    }
+
+    /// Where gravity points, unit; `None` for a brain that never moves.
+    pub(crate) fn down(&self) -> Option<Vector3<f64>> {
+        self.brain.as_ref().map(|brain| -brain.course.up)
     }
 
     /// Moves on to the last whole update before `now`; `journal` lists the truth voxels removed so far.
@@ -129,7 +140,7 @@ impl Shift {
             self.seen = journal.len();
             let seconds = self.next.since(Instant::START).map_or(0.0, Duration::secs_f64);
             brain.step(brain.course.start_minutes + seconds / 60.0);
-            brain.write(seconds, &mut self.field);
+            brain.write(seconds, Arc::make_mut(&mut self.field));
             self.next = self.next + self.period;
         }
         self.field.version() != before

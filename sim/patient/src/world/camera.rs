@@ -119,7 +119,7 @@ impl MicroscopeHandle {
             let (state, settings) = (inner.resection.state.clone(), &inner.settings);
             let patient = inner.patient.clone();
             let renderer = Renderer::with(patient, inner.true_camera, settings.light, state, &settings.microscope);
-            (renderer, inner.resection.journal.len(), Arc::new(Field::still(inner.patient.head.coarse)))
+            (renderer, inner.resection.journal.len(), field(&inner))
         };
         Self { world, renderer, shown, fresh: Vec::with_capacity(1 << 15), field, films: Films::default() }
     }
@@ -139,9 +139,7 @@ impl Camera for MicroscopeHandle {
             let removed = glance.map_or(world.resection.journal.len(), |g| g.removed).max(self.shown);
             self.fresh.clear();
             self.fresh.extend_from_slice(&world.resection.journal[self.shown..removed]);
-            if let Some(field) = field(&world) {
-                self.field = field;
-            }
+            self.field = field(&world);
             if let Some(films) = films(&world).filter(|films| films.version != self.films.version) {
                 self.films.clone_from(films);
             }
@@ -156,9 +154,9 @@ impl Camera for MicroscopeHandle {
     }
 }
 
-/// Where tissue is now; `None` while it lies at rest.
-const fn field(_world: &World) -> Option<Arc<Field>> {
-    None
+/// Where tissue is now.
+fn field(world: &World) -> Arc<Field> {
+    Arc::clone(world.shift.shared())
 }
 
 /// What covers the surface; `None` while nothing bleeds.
@@ -166,9 +164,9 @@ const fn films(_world: &World) -> Option<&Films> {
     None
 }
 
-/// Where gravity points: the head is turned so that the craniotomy looks up.
+/// Where gravity points: where the brain sags to, or below the craniotomy for one that lies still.
 fn down(world: &World) -> Vector3<f64> {
-    -world.patient.craniotomy.outward
+    world.shift.down().unwrap_or(-world.patient.craniotomy.outward)
 }
 
 #[cfg(test)]

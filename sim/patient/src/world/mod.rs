@@ -21,8 +21,8 @@ pub use camera::MicroscopeHandle;
 pub use devices::{ArmHandle, InstrumentHandle, PedalHandle, ScannerHandle, TrackerHandle};
 pub use outcome::{ErrorSummary, MarginErrors, Outcome};
 
-use crate::microscope::MicroscopeSettings;
 use crate::kind::WorldKind;
+use crate::microscope::MicroscopeSettings;
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
 use crate::shift::field::Field;
@@ -198,7 +198,7 @@ impl World {
     }
 
     /// Where tissue is now.
-    pub(crate) const fn field(&self) -> &Field {
+    pub(crate) fn field(&self) -> &Field {
         self.shift.field()
     }
 

@@ -112,7 +112,7 @@ impl Evaluator {
         };
         Case {
             seed: with.seed,
-            world: "home",
+            world: with.world.kind().name(),
             planner: "greedy",
             engine: with.engine,
             frames: with.flowing.scenes.load(std::sync::atomic::Ordering::Relaxed),

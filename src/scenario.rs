@@ -18,7 +18,7 @@ use bregma_core::pool::Pool;
 use bregma_core::runner::Latches;
 use bregma_core::runner::lockstep::LockStep;
 use bregma_core::time::{Clock, Duration, Instant, SimClock};
-use bregma_patient::SharedWorld;
+use bregma_patient::{ImportedAnatomy, SharedWorld, WorldKind};
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +50,10 @@ pub struct Suite {
     pub core_ml: [f64; 2],
     /// How much faster than a real aspirator the simulated one removes.
     pub removal_rate_scale: f64,
+    /// Whether the microscope distorts, lags, fades and is covered at times.
+    pub lifelike_microscope: bool,
+    /// Updates of the brain's shift a simulated second; 0 for a brain that lies still.
+    pub shift_hz: f64,
 }
 
 impl Suite {
@@ -69,6 +73,7 @@ impl Suite {
         inside("evaluate_every_s", suite.evaluate_every_s, 0.1, 3600.0)?;
         inside("core_ml[0]", suite.core_ml[0], 0.5, 110.0)?;
         inside("core_ml[1]", suite.core_ml[1], suite.core_ml[0], 110.0)?;
+        inside("shift_hz", suite.shift_hz, 0.0, 50.0)?;
         inside("removal_rate_scale", suite.removal_rate_scale, 0.1, 20.0)?;
         Ok(suite)
     }
@@ -78,7 +83,7 @@ impl Suite {
     ///
     /// # Errors
     /// When a value does not fit.
-    pub fn configure(&self) -> anyhow::Result<(Config, PatientSource)> {
+    pub fn configure(&self, world: WorldKind) -> anyhow::Result<(Config, PatientSource)> {
         let age_s = (1.5 / self.perceive_hz).max(0.5);
         let text = crate::config::DEMO
             .replace("\nscene_age_s = 0.5", &format!("\nscene_age_s = {age_s}"))
@@ -89,6 +94,9 @@ impl Suite {
         };
         source.core_ml = self.core_ml;
         source.removal_rate_scale = self.removal_rate_scale;
+        source.world = world;
+        source.lifelike_microscope = self.lifelike_microscope;
+        source.shift_hz = self.shift_hz;
         let source = *source;
         config.settle();
         Ok((config, source))
@@ -270,8 +278,14 @@ impl Run {
 ///
 /// # Errors
 /// When no patient grows, or the house cannot be built.
-pub fn case(suite: &Suite, config: &Config, source: &PatientSource, seed: u64) -> anyhow::Result<Case> {
-    let simulated = Simulated::new(source, seed)?;
+pub fn case(
+    suite: &Suite,
+    config: &Config,
+    source: &PatientSource,
+    head: Option<&ImportedAnatomy>,
+    seed: u64,
+) -> anyhow::Result<Case> {
+    let simulated = Simulated::new(source, head, seed)?;
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
     let mut run = Run::new(config, &simulated, &volumes, suite.perceive_hz, suite.evaluate_every_s, &mut Bare)?;

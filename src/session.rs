@@ -21,7 +21,7 @@ use bregma_core::lane::Overflow::{DropOldest, Refuse};
 use bregma_core::time::Instant;
 use bregma_core::topic::{Publisher, Subscriber};
 use bregma_ingest::mri;
-use bregma_patient::{Patient, PatientSettings, SharedWorld, World, WorldSettings};
+use bregma_patient::{ImportedAnatomy, Patient, SharedWorld, World};
 use bregma_perception::perceive::Estimator;
 use bregma_perception::perceive::classical::Classical;
 use bregma_physics::Approved;
@@ -126,21 +126,18 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// Grows a patient and sets a theatre up around her.
+    /// Grows a patient, in somebody's own head where one is given, and sets a theatre up around her.
     ///
     /// # Errors
     /// When no patient grows from this seed.
-    pub fn new(source: &PatientSource, seed: u64) -> anyhow::Result<Self> {
-        let settings = PatientSettings { core_ml: source.core_ml, ..PatientSettings::default() };
-        let patient = Patient::grow(seed, &settings).with_context(|| format!("no patient grows from seed {seed}"))?;
-        let settings = WorldSettings {
-            rate_mm3_s: source.removal_rate_mm3_s,
-            removal_rate_scale: source.removal_rate_scale,
-            light: source.light,
-            ..WorldSettings::default()
+    pub fn new(source: &PatientSource, head: Option<&ImportedAnatomy>, seed: u64) -> anyhow::Result<Self> {
+        let settings = source.patient();
+        let patient = match head {
+            None => Patient::grow(seed, &settings),
+            Some(head) => Patient::grow_in(head, seed, &settings),
         };
-        let patient = Arc::new(patient);
-        let world = World::new(Arc::clone(&patient), settings)?;
+        let patient = Arc::new(patient.with_context(|| format!("no patient grows from seed {seed}"))?);
+        let world = World::new(Arc::clone(&patient), source.theatre())?;
         Ok(Self { patient, world })
     }
 

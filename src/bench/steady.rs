@@ -72,8 +72,8 @@ impl Wrap for Counting {
 /// When the case cannot be built.
 pub fn rows() -> anyhow::Result<Vec<BenchRow>> {
     let suite = Suite { perceive_hz: PERCEIVE_HZ, core_ml: [2.0, 3.0], ..Suite::parse(crate::scenario::STANDARD)? };
-    let (config, source) = suite.configure()?;
-    let simulated = Simulated::new(&source, 7)?;
+    let (config, source) = suite.configure(bregma_patient::WorldKind::Home)?;
+    let simulated = Simulated::new(&source, None, 7)?;
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
     let mut counting = Counting::default();

@@ -56,7 +56,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     }
 
     let spinner = spinner(format!("growing patient {}", args.seed));
-    let simulated = Simulated::new(source, args.seed)?;
+    let simulated = Simulated::new(source, None, args.seed)?;
     let world = simulated.world.clone();
     spinner.set_message("writing the scans and reading them back");
     let folder = tempfile::tempdir().context("no folder for the scans")?;

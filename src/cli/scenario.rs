@@ -32,7 +32,8 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     let jobs = args.jobs.unwrap_or(cores);
     ensure!((1..=1024).contains(&jobs), "--jobs is {jobs}; it must lie in 1 to 1024");
 
-    let (config, source) = suite.configure()?;
+    let (config, source) = suite.configure(args.world.into())?;
+    let head = args.anatomy.as_deref().map(super::anatomy).transpose()?;
     let bar = ProgressBar::new(suite.cases).with_style(
         ProgressStyle::with_template("{elapsed_precise} {bar:32} {pos}/{len} cases, {eta} left  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -51,7 +52,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
                     }
                     let seed = suite.first_seed + index;
                     let before = cpu_seconds();
-                    match scenario::case(&suite, &config, &source, seed) {
+                    match scenario::case(&suite, &config, &source, head.as_ref(), seed) {
                         Ok(case) => {
                             let cpu = cpu_seconds() - before;
                             bar.suspend(|| say(line(&case, cpu)));
@@ -92,6 +93,9 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
             name: suite.name.clone(),
             perceive_hz: suite.perceive_hz,
             removal_rate_scale: suite.removal_rate_scale,
+            lifelike_microscope: suite.lifelike_microscope,
+            shift_hz: suite.shift_hz,
+            anatomy: args.anatomy.as_ref().map(|path| path.display().to_string()),
             cpu_s_median: cpu[cpu.len() / 2],
         },
         cases,

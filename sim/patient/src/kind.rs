@@ -9,3 +9,14 @@ pub enum WorldKind {
     /// Another solver, other constitutive values, other noise: for evaluation alone.
     Foreign,
 }
+
+impl WorldKind {
+    /// As reports name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Home => "home",
+            Self::Foreign => "foreign",
+        }
+    }
+}

@@ -12,6 +12,7 @@ use crate::anatomy::template::{self, Template, TemplateError};
 use crate::anatomy::vessels::{self, Branch, FORBIDDEN_DIAMETER_MM, VesselKind};
 use crate::anatomy::warp::Variety;
 use crate::distance;
+use crate::kind::WorldKind;
 use crate::random::{Draws, Purpose};
 use crate::scanner::ScannerSettings;
 use crate::truth::{self, Label, Truth};
@@ -38,6 +39,8 @@ const LARGE_NEAR_MM: f64 = 2.5;
 /// What patients are drawn from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatientSettings {
+    /// Whose anatomy.
+    pub world: WorldKind,
     /// Smallest and largest core, mL; drawn log-uniformly. At most 110.
     pub core_ml: [f64; 2],
     /// Largest relative change of the template's axes; at most 0.1.
@@ -59,6 +62,7 @@ pub struct PatientSettings {
 impl Default for PatientSettings {
     fn default() -> Self {
         Self {
+            world: WorldKind::Home,
             core_ml: [2.0, 20.0],
             warp_share: 0.08,
             warp_smooth_mm: 4.0,
@@ -67,6 +71,25 @@ impl Default for PatientSettings {
             attempts: 24,
             tumour: TumourSettings::default(),
             scanner: ScannerSettings::default(),
+        }
+    }
+}
+
+impl PatientSettings {
+    /// What a world's patients are drawn from; [`Self::default`] is the home world's.
+    #[must_use]
+    pub fn of(world: WorldKind) -> Self {
+        match world {
+            WorldKind::Home => Self::default(),
+            WorldKind::Foreign => Self {
+                world,
+                warp_share: 0.1,
+                warp_smooth_mm: 5.0,
+                vessel_clearance_mm: 3.0,
+                tumour: TumourSettings::foreign(),
+                scanner: ScannerSettings::foreign(),
+                ..Self::default()
+            },
         }
     }
 }
@@ -127,7 +150,7 @@ impl Patient {
     /// # Errors
     /// [`GrowError`], by what is wrong.
     pub fn grow(seed: u64, settings: &PatientSettings) -> Result<Self, GrowError> {
-        Self::grow_on(template::deepened()?, seed, settings)
+        Self::grow_on(template::of(settings.world)?, seed, settings)
     }
 
     /// Grows the patient of a seed in an imported head.

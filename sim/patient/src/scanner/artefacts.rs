@@ -2,8 +2,9 @@
 //!
 //! In this order: blur (the point spread of the sequence), motion (a ghost along the phase-encoding axis y,
 //! and more blur), bias field (polynomials of the second degree), Rician noise (the length of a complex
-//! signal with normal noise in both channels; H. Gudbjartsson, S. Patz, Magn. Reson. Med. 34, 1995), thick
-//! slices, partial coverage. **Units:** mm; intensities over white matter's. **Allocation:** none, but for
+//! signal with normal noise in both channels; H. Gudbjartsson, S. Patz, Magn. Reson. Med. 34, 1995; in the
+//! foreign world stronger towards the head's middle, as a coil array's geometry factor makes it: K. P.
+//! Pruessmann et al., Magn. Reson. Med. 42, 1999), thick slices, partial coverage. **Units:** mm; intensities over white matter's. **Allocation:** none, but for
 //! motion and thick slices. **Not modelled:** distortion by gradients, wrap-around, spikes.
 
 use super::ScannerSettings;
@@ -25,6 +26,8 @@ pub(super) struct Artefacts {
     pub bias: [f32; 6],
     /// Standard deviation of either channel over white matter's intensity.
     pub noise: f32,
+    /// By how much it is stronger in the middle of the picture, a share.
+    pub rise: f32,
     /// Voxels of 1 mm in a slice.
     pub slice: usize,
     /// Slices that are missing at the neck's end and at the crown's, share of the head.
@@ -46,6 +49,7 @@ impl Artefacts {
             ghost: moves.then_some(ghost),
             bias: std::array::from_fn(|_| (draws.uniform(-1.0, 1.0) * largest / 2.0) as f32),
             noise: draws.log_uniform(0.012, 0.035) as f32,
+            rise: settings.noise_rise as f32,
             // T1c is acquired in three dimensions; FLAIR and T2 often are not.
             slice: if thick && matches!(modality, Modality::Flair | Modality::T2) { slice } else { 1 },
             uncovered: if partial { [draws.uniform(0.0, 0.15), draws.uniform(0.0, 0.05)] } else { [0.0; 2] },
@@ -74,12 +78,14 @@ impl Artefacts {
             let start = 1.0 + b[1] * y + b[2] * z + b[4] * y * z;
             let slope = b[0] + b[3] * y + b[5] * z;
             let row_seed = mix(self.seed, row as u64);
+            let aside = (1.0 - y * y).max(0.0) * (1.0 - z * z).max(0.0) * self.rise;
             for (pair, (values, x)) in line.chunks_mut(2).zip(xs.chunks(2)).enumerate() {
                 let bits = mix(row_seed, pair as u64);
                 for (n, (value, x)) in values.iter_mut().zip(x).enumerate() {
                     let draw = |c: usize| normals[(bits >> (24 * n + 12 * c)) as usize % NORMALS];
-                    let real = *value * (start + slope * x) + self.noise * draw(0);
-                    let imaginary = self.noise * draw(1);
+                    let noise = self.noise * (1.0 + aside * (1.0 - x * x));
+                    let real = *value * (start + slope * x) + noise * draw(0);
+                    let imaginary = noise * draw(1);
                     *value = gain * (real * real + imaginary * imaginary).sqrt();
                 }
             }

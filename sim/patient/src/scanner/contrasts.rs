@@ -12,7 +12,8 @@
 //! T1 is T1c without agent. T2 follows S = ρ·exp(−TE/T2) at TE 90 ms with T2 of 80, 100 and 2000 ms and
 //! water of 0.7, 0.8 and 1 in white matter, grey matter and CSF: grey 1.4, CSF 4.2, compressed by the
 //! receiver to about 3 (an expert's estimate, as are bone, scalp, dura and vessels). **Randomised**
-//! contrasts, for domain randomisation, are ten times as wide and in no order. **Not modelled:** relaxation
+//! contrasts, for domain randomisation, are ten times as wide and in no order; **foreign** ones lie beyond
+//! the measured ranges, as another scanner's would. **Not modelled:** relaxation
 //! itself, and how field strength changes it.
 
 use crate::random::{Draws, Purpose};
@@ -25,6 +26,8 @@ pub enum ContrastMode {
     Measured,
     /// Anything, for domain randomisation: an oedema may be dark, and a rim may not differ.
     Randomised,
+    /// Another field strength and another sequence, beyond those ranges.
+    Foreign,
 }
 
 /// Intensities over white matter's.
@@ -70,6 +73,17 @@ impl Contrasts {
         };
         match mode {
             ContrastMode::Measured => measured,
+            // Grey matter nearer to white matter, fluid brighter, oedema and necrosis farther off: an expert's
+            // estimate of what a stronger field with shorter echoes does.
+            ContrastMode::Foreign => Self {
+                csf: 1.3 * measured.csf,
+                grey: 1.0 + 0.55 * (measured.grey - 1.0),
+                oedema: 1.0 + 1.2 * (measured.oedema - 1.0),
+                necrosis: 0.85 * measured.necrosis,
+                patchy: 1.5 * measured.patchy,
+                vessel: 1.2 * measured.vessel,
+                ..measured
+            },
             ContrastMode::Randomised => {
                 let mut any = || within([0.15, 3.0]);
                 Self {

@@ -46,15 +46,36 @@ pub struct ScannerSettings {
     pub motion_share: f64,
     /// Share of scans that do not cover the whole head.
     pub partial_share: f64,
+    /// By how much noise is stronger in the middle of the head than outside it, as parallel imaging has it; a
+    /// share.
+    pub noise_rise: f64,
 }
 
 impl Default for ScannerSettings {
     fn default() -> Self {
-        Self { contrasts: ContrastMode::Measured, thick_share: 0.1, motion_share: 0.1, partial_share: 0.05 }
+        Self {
+            contrasts: ContrastMode::Measured,
+            thick_share: 0.1,
+            motion_share: 0.1,
+            partial_share: 0.05,
+            noise_rise: 0.0,
+        }
     }
 }
 
 impl ScannerSettings {
+    /// Of the foreign world: another scanner's contrasts, more of what spoils scans, uneven noise.
+    #[must_use]
+    pub const fn foreign() -> Self {
+        Self {
+            contrasts: ContrastMode::Foreign,
+            thick_share: 0.3,
+            motion_share: 0.25,
+            partial_share: 0.1,
+            noise_rise: 1.5,
+        }
+    }
+
     /// The first share that is none.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         let shares = [
@@ -62,6 +83,9 @@ impl ScannerSettings {
             ("scanner.motion_share", self.motion_share),
             ("scanner.partial_share", self.partial_share),
         ];
+        if !(0.0..=5.0).contains(&self.noise_rise) {
+            return Err(("scanner.noise_rise", self.noise_rise.to_string()));
+        }
         let wrong = shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share));
         wrong.map_or(Ok(()), |(name, share)| Err((name, share.to_string())))
     }

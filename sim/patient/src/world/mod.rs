@@ -108,6 +108,29 @@ impl Default for WorldSettings {
     }
 }
 
+impl WorldSettings {
+    /// A world with everything that it has: a moving brain, a microscope that distorts, lags and is covered.
+    /// [`Self::default`] is calmer: a brain at rest and a plain picture.
+    #[must_use]
+    pub fn of(world: WorldKind) -> Self {
+        let moving = Self { world, shift: ShiftSettings::default(), ..Self::default() };
+        match world {
+            WorldKind::Home => Self { microscope: MicroscopeSettings::home(), ..moving },
+            WorldKind::Foreign => Self {
+                microscope: MicroscopeSettings::foreign(),
+                tracker_noise_mm: 0.4,
+                tracker_lag: Duration::from_millis(35),
+                dropouts_per_minute: 2.0,
+                dropout_s: [0.3, 3.0],
+                arm_error_mm: 0.6,
+                registration_tre_mm: 1.2,
+                camera_error_mm: 0.8,
+                ..moving
+            },
+        }
+    }
+}
+
 /// A setting of the world is outside its range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("world setting {name} is {value}; {right} is needed")]
@@ -230,6 +253,12 @@ impl SharedWorld {
         let mut world = self.lock();
         world.advance(now);
         world
+    }
+
+    /// Which of the two worlds it is.
+    #[must_use]
+    pub fn kind(&self) -> WorldKind {
+        self.lock().settings.world
     }
 
     /// The microscope. Making it renders the first picture, about a quarter of a second.

@@ -8,17 +8,20 @@ use crate::config::{Config, PatientSource};
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
 use crate::events::Events;
+use crate::oracle::Oracle;
 use crate::pipeline::{self, Flowing, Hooks, Topics};
 use crate::report::Case;
 use crate::session::{self, Simulated, Supervisor};
 use anyhow::{Context, ensure};
 use bregma_core::devices::Camera;
+use bregma_core::digest::Digest;
 use bregma_core::flow::{Sequence, TraceId, VideoFrame, Volume};
 use bregma_core::pool::Pool;
 use bregma_core::runner::Latches;
 use bregma_core::runner::lockstep::LockStep;
 use bregma_core::time::{Clock, Duration, Instant, SimClock};
 use bregma_patient::{ImportedAnatomy, SharedWorld, WorldKind};
+use bregma_planning::Planner;
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +57,45 @@ pub struct Suite {
     pub lifelike_microscope: bool,
     /// Updates of the brain's shift a simulated second; 0 for a brain that lies still.
     pub shift_hz: f64,
+    /// In which world; the command line says.
+    #[serde(skip)]
+    pub world: WorldKind,
+    /// Who plans; the command line says.
+    #[serde(skip)]
+    pub planner: Plans,
+}
+
+/// Who plans a suite's motions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Plans {
+    /// The greedy planner, on what the runtime believes.
+    #[default]
+    Greedy,
+    /// The same on the true residual core.
+    Oracle,
+}
+
+impl Plans {
+    /// As reports name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Greedy => "greedy",
+            Self::Oracle => "oracle",
+        }
+    }
+
+    /// Hash of the planner.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    pub fn model(self, config: &Config) -> anyhow::Result<Digest> {
+        let greedy = session::greedy(config)?;
+        Ok(match self {
+            Self::Greedy => greedy.model(),
+            Self::Oracle => Oracle::model_over(&greedy),
+        })
+    }
 }
 
 impl Suite {
@@ -83,7 +125,7 @@ impl Suite {
     ///
     /// # Errors
     /// When a value does not fit.
-    pub fn configure(&self, world: WorldKind) -> anyhow::Result<(Config, PatientSource)> {
+    pub fn configure(&self) -> anyhow::Result<(Config, PatientSource)> {
         let age_s = (1.5 / self.perceive_hz).max(0.5);
         let text = crate::config::DEMO
             .replace("\nscene_age_s = 0.5", &format!("\nscene_age_s = {age_s}"))
@@ -94,7 +136,7 @@ impl Suite {
         };
         source.core_ml = self.core_ml;
         source.removal_rate_scale = self.removal_rate_scale;
-        source.world = world;
+        source.world = self.world;
         source.lifelike_microscope = self.lifelike_microscope;
         source.shift_hz = self.shift_hz;
         let source = *source;
@@ -146,16 +188,20 @@ impl Run {
     /// # Errors
     /// When a stage refuses its settings.
     pub fn new(
+        suite: &Suite,
         config: &Config,
         simulated: &Simulated,
         volumes: &[Arc<Volume>],
-        perceive_hz: f64,
-        evaluate_every_s: f64,
         wrap: &mut dyn Wrap,
     ) -> anyhow::Result<Self> {
         let theatre = simulated.theatre();
         let world = simulated.world.clone();
-        let made = session::stages(config, &theatre)?;
+        let greedy = session::greedy(config)?;
+        let planner: Box<dyn Planner> = match suite.planner {
+            Plans::Greedy => Box::new(greedy),
+            Plans::Oracle => Box::new(Oracle::new(greedy, world.clone())),
+        };
+        let made = session::stages(config, &theatre, planner)?;
         let clock = SimClock::new();
         let (latches, events, flowing) = (Latches::default(), Events::default(), Arc::new(Flowing::default()));
         let mut topics = Topics::new();
@@ -182,7 +228,8 @@ impl Run {
         let camera: Box<dyn Camera> = Box::new(world.camera());
         let [width, height] = camera.size_px();
         let between = |hz: f64| Duration::from_secs_f64(1.0 / hz).context("a rate above zero is needed");
-        let every = Duration::from_secs_f64(evaluate_every_s).context("`evaluate_every_s` is no length of time")?;
+        let every =
+            Duration::from_secs_f64(suite.evaluate_every_s).context("`evaluate_every_s` is no length of time")?;
         Ok(Self {
             clock,
             world,
@@ -196,7 +243,7 @@ impl Run {
             supervisor,
             flowing,
             evaluator: Evaluator::new(every),
-            picture_every: between(perceive_hz)?,
+            picture_every: between(suite.perceive_hz)?,
             picture_due: Instant::START,
             settled: (Sequence(0), 0),
             events,
@@ -258,10 +305,11 @@ impl Run {
 
     /// Ends the case and reports on it.
     #[must_use]
-    pub fn report(self, seed: u64, removal_rate_scale: f64) -> Case {
+    pub fn report(self, suite: &Suite, seed: u64) -> Case {
         let Self { evaluator, world, supervisor, flowing, runner, outside, .. } = self;
         evaluator.report(&Ingredients {
             seed,
+            planner: suite.planner.name(),
             engine: "classical",
             world: &world,
             supervisor: &supervisor,
@@ -269,7 +317,7 @@ impl Run {
             stages: runner.figures().collect(),
             gauges: &outside.gauges,
             fps: None,
-            removal_rate_scale,
+            removal_rate_scale: suite.removal_rate_scale,
         })
     }
 }
@@ -288,9 +336,9 @@ pub fn case(
     let simulated = Simulated::new(source, head, seed)?;
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
-    let mut run = Run::new(config, &simulated, &volumes, suite.perceive_hz, suite.evaluate_every_s, &mut Bare)?;
+    let mut run = Run::new(suite, config, &simulated, &volumes, &mut Bare)?;
     while run.supervisor.ended().is_none() && run.now().secs_f64() < suite.longest_s {
         run.tick()?;
     }
-    Ok(run.report(seed, suite.removal_rate_scale))
+    Ok(run.report(suite, seed))
 }

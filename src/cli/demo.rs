@@ -63,7 +63,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let volumes = simulated.scans(folder.path())?;
     let theatre = simulated.theatre();
     spinner.set_message("opening the house");
-    let made = session::stages(&config, &theatre)?;
+    let made = session::stages(&config, &theatre, Box::new(session::greedy(&config)?))?;
     let model = made.model;
     let outputs = live::Outputs {
         record: args.record.clone(),
@@ -99,6 +99,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let (supervisor, recorded) = running.end();
     let case = evaluator.report(&Ingredients {
         seed: args.seed,
+        planner: "greedy",
         engine: "classical",
         world: &world,
         supervisor: &supervisor,

@@ -148,6 +148,8 @@ pub enum Engine {
 pub enum PlannerName {
     /// The greedy planner.
     Greedy,
+    /// The greedy planner on the true residual core: what could have been done. Simulated cases only.
+    Oracle,
 }
 
 /// `scenario`.

@@ -1,3 +1,5 @@
+//! Scans of one patient: contrasts, cavity, files read back.
+
 use super::*;
 use crate::patient::PatientSettings;
 use crate::patient::tests::grown;

@@ -11,7 +11,7 @@ use crate::truth::Label;
 use crate::truth::{OPEN, REMOVED, SOLID};
 use bregma_core::flow::{Scene, voxel};
 use bregma_core::grid::Grid;
-use nalgebra::Point3;
+use nalgebra::{Point3, Vector3};
 
 /// Margins are compared within that of zero, mm.
 const CLAMP_MM: f64 = 10.0;
@@ -124,6 +124,12 @@ impl ErrorSummary {
 }
 
 impl SharedWorld {
+    /// Share of each voxel of a grid that holds residual core now, 0 to 255. Ground truth: for an oracle.
+    #[must_use]
+    pub fn true_residual(&self, grid: &Grid) -> Vec<u8> {
+        self.lock().true_residual(grid)
+    }
+
     /// The score so far.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -235,6 +241,24 @@ impl World {
     fn residual_now(&self, at: &Point3<f64>) -> bool {
         let grid = &self.patient.truth.grid;
         grid.containing(&self.field().rest(at)).is_some_and(|v| self.residual(grid.index(v)))
+    }
+
+    /// Share of each voxel that holds residual core now, 0 to 255, by points a millimetre apart at most.
+    fn true_residual(&self, grid: &Grid) -> Vec<u8> {
+        let across = grid.spacing_mm.ceil().max(1.0) as usize;
+        let points = across.pow(3);
+        let step = grid.spacing_mm / across as f64;
+        let off = |n: usize| (n as f64 - 0.5 * (across as f64 - 1.0)) * step;
+        let offsets: Vec<Vector3<f64>> = (0..points)
+            .map(|n| Vector3::new(off(n % across), off(n / across % across), off(n / across / across)))
+            .collect();
+        (0..grid.len())
+            .map(|i| {
+                let at = grid.centre(grid.voxel(i));
+                let full = offsets.iter().filter(|off| self.residual_now(&(at + *off))).count();
+                (full * 255 / points) as u8
+            })
+            .collect()
     }
 
     /// True `tumour_margin` now, within 12 mm of where the initial core can be: a grid and its field, mm.

@@ -1,3 +1,5 @@
+//! What a grown tree must be: whole, by Murray's law, clear of the core, the same for the same seed.
+
 use super::*;
 use crate::anatomy::template;
 use crate::anatomy::warp::Variety;

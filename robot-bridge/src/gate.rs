@@ -268,15 +268,14 @@ impl<A: Approval> Gate<A> {
         }
     }
 
-    /// Every approval spends its number and all below, whatever becomes of it. Numbers may be left out: an
-    /// approval that was decided over budget is discarded before it comes here.
+    /// Every approval spends its number, whatever becomes of it.
     fn judge(&mut self, now: Instant, approval: &A, present: Latched) -> Result<Duration, Refusal> {
         let record = approval.record();
         let sequence = record.sequence;
-        let seen = self.last_seen;
-        self.last_seen = seen.max(sequence);
-        if sequence <= seen {
-            return Err(Refusal::OutOfSequence { got: sequence, seen });
+        let due = Sequence(self.last_seen.0.saturating_add(1));
+        self.last_seen = self.last_seen.max(sequence);
+        if sequence != due {
+            return Err(Refusal::OutOfSequence { got: sequence, due });
         }
         let commanded = match (self.state, &self.commanded) {
             (GateState::Armed, Some(commanded)) => commanded,

@@ -27,13 +27,13 @@ const SPEED_SLACK: f64 = 1e-6;
 /// What the gate refused, and the fact that it refused it for.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Approvals count upwards.
-    #[error("approval {} came after {}; none is taken twice or out of sequence", got.0, seen.0)]
+    /// Approvals count by one.
+    #[error("approval {} came when {} was due; none is taken twice or out of sequence", got.0, due.0)]
     OutOfSequence {
         /// Its number.
         got: Sequence,
-        /// The highest that came before.
-        seen: Sequence,
+        /// The only number that would do.
+        due: Sequence,
     },
     /// The gate is not standing ready.
     #[error("approval {} came while the gate was {state:?}; only an armed gate takes one", sequence.0)]

@@ -44,7 +44,7 @@ fn no_step_allocates() {
     assert_eq!(allocated(), made + 1, "the counter counts");
 
     let mut rig = Rig::armed();
-    let (first, refused) = (rig.approval(1, 0.05, 200), rig.approval(1, 0.05, 10));
+    let (first, refused) = (rig.approval(1, 0.05, 200), rig.approval(7, 0.05, 10));
     rig.approve(first);
     let mut states = Vec::with_capacity(2000);
     for step in 0..2000 {

@@ -64,7 +64,8 @@ impl Edge for ArmEdge {
     fn poll(&mut self, now: Instant) {
         // Each command is passed on, in order: the arm's own log is then complete.
         while let Some(sent) = self.sent.take() {
-            if let Err(why) = self.pass_on(now, &sent.value) {
+            // The gate may have spoken since this poll began: nothing is executed before it was said.
+            if let Err(why) = self.pass_on(now.max(sent.value.sent), &sent.value) {
                 self.events.say(now, why.to_string());
             }
         }
@@ -186,5 +187,79 @@ impl EdgeThreads {
             wake.notify();
             assert!(thread.join().is_ok(), "an edge panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ArmEdge, Edge};
+    use crate::events::Events;
+    use bregma_core::arm::Joints;
+    use bregma_core::devices::{Arm, DeviceFault, Instrument};
+    use bregma_core::flow::{ArmState, Energy, GateState, InstrumentState, Sent, Sequence};
+    use bregma_core::lane::Overflow;
+    use bregma_core::time::Instant;
+    use bregma_core::topic::Publisher;
+    use std::sync::{Arc, Mutex};
+
+    /// When the arm was told what.
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<(Instant, Instant)>>>);
+
+    impl Arm for Told {
+        fn state(&mut self, now: Instant) -> Result<ArmState, DeviceFault> {
+            let still = Joints::zeros(7);
+            Ok(ArmState { joints: still, speeds: still, ready: true, captured: now })
+        }
+        fn command(&mut self, now: Instant, sent: &Sent) -> Result<(), DeviceFault> {
+            self.0.lock().expect("no panic").push((now, sent.sent));
+            Ok(())
+        }
+    }
+
+    impl Instrument for Told {
+        fn state(&mut self, now: Instant) -> Result<InstrumentState, DeviceFault> {
+            Ok(InstrumentState { energy: Energy::OFF, captured: now })
+        }
+        fn energise(&mut self, now: Instant, _energy: Energy) -> Result<(), DeviceFault> {
+            self.0.lock().expect("no panic").push((now, now));
+            Ok(())
+        }
+    }
+
+    /// A thread that is put off between reading the clock and its lane meets commands from after that reading.
+    #[test]
+    fn the_arm_is_told_nothing_before_the_gate_said_it() {
+        let told = Told::default();
+        let mut gate = Publisher::new(1, "sent");
+        let mut edge = ArmEdge {
+            arm: Box::new(told.clone()),
+            instrument: Box::new(told.clone()),
+            sent: gate.subscribe("sent to arm", 8, Overflow::Fault),
+            states: Publisher::new(2, "arm"),
+            instrument_states: Publisher::new(3, "instrument"),
+            events: Events::default(),
+        };
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        for ms in [96, 104, 128] {
+            gate.publish(Sent {
+                state: GateState::Active,
+                joints: Joints::zeros(7),
+                energy: Energy::OFF,
+                approval: None,
+                retracting: false,
+                finished: Sequence(0),
+                consent: None,
+                reason: None,
+                sent: at(ms),
+            });
+        }
+        edge.poll(at(100));
+        let commands: Vec<_> = told.0.lock().expect("no panic").clone();
+        let expected: Vec<_> = [(100, 96), (104, 104), (128, 128)]
+            .into_iter()
+            .flat_map(|(told, said)| [(at(told), at(told)), (at(told), at(said))])
+            .collect();
+        assert_eq!(commands, expected);
     }
 }

@@ -285,7 +285,7 @@ pub fn build(mut t: Topics, stages: Stages, hooks: Hooks) -> (House, Doors) {
             ports::validate_in(),
             Default::default(),
             on_input,
-            OnOverrun::Discard,
+            OnOverrun::Count,
             latches.clone(),
         ),
         command: Node::new(

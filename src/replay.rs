@@ -132,9 +132,6 @@ impl Replayed for ValidateAgain {
     fn publishes(&self) -> &'static [Topic] {
         &[Topic::Verdicts, Topic::Approved, Topic::Withdrawn]
     }
-    fn discards_overruns(&self) -> bool {
-        true
-    }
     fn step(&mut self, session: &Session, step: &StepRecord) -> Result<Vec<Message>, ReadError> {
         let mut seen = Seen::of(session, step);
         seen.all(Topic::Plans, &mut self.input.plans, plan)?;
@@ -148,14 +145,14 @@ impl Replayed for ValidateAgain {
         if self.stage.step(step.now, &self.input, &mut out).is_err() {
             return Ok(Vec::new());
         }
+        if step.overrun {
+            self.stage.overran(&mut out);
+        }
         let mut messages: Vec<_> = out.verdicts.drain(..).map(Message::Verdict).collect();
         if let Some(approved) = out.approved.take() {
             messages.push(Message::Approved(Arc::new(approved.record().clone())));
-            // What was over budget was never published, and has no number.
-            if !step.overrun {
-                self.approvals += 1;
-                self.remade.borrow_mut().insert(self.approvals, approved);
-            }
+            self.approvals += 1;
+            self.remade.borrow_mut().insert(self.approvals, approved);
         }
         messages.extend(out.withdrawn.take().map(Message::Withdrawn));
         Ok(messages)

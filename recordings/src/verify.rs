@@ -25,11 +25,8 @@ pub trait Replayed<R: Read + Seek = std::fs::File> {
     fn stage(&self) -> &'static str;
     /// The topics that it alone publishes.
     fn publishes(&self) -> &'static [Topic];
-    /// Whether a step over budget was not published: validate.
-    fn discards_overruns(&self) -> bool {
-        false
-    }
-    /// Takes the step again: what the stage wrote, in the order of publishing; nothing where it failed.
+    /// Takes the step again: what the stage published, in that order; nothing where it failed, and not what it
+    /// took back where the step was over budget.
     ///
     /// # Errors
     /// When the session does not hold what the step saw.
@@ -188,7 +185,7 @@ pub fn verify<R: Read + Seek>(session: &Session<R>, stages: &mut [&mut dyn Repla
         if written.is_none() != step.panicked {
             report.add(departs(Difference::Panic { recorded: step.panicked }));
         }
-        if step.panicked || (step.overrun && stage.discards_overruns()) {
+        if step.panicked {
             continue;
         }
         for message in written.unwrap_or_default() {

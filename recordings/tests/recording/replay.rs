@@ -38,9 +38,6 @@ impl Replayed<Bytes> for Planner {
     fn publishes(&self) -> &'static [Topic] {
         &[Topic::Plans]
     }
-    fn discards_overruns(&self) -> bool {
-        true
-    }
     fn step(&mut self, session: &Session<Bytes>, step: &StepRecord) -> Result<Vec<Message>, ReadError> {
         assert_ne!(Some(step.index), self.panics_at, "as it was told to");
         let saw = step.saw.as_slice()[0];
@@ -48,6 +45,9 @@ impl Replayed<Bytes> for Planner {
             self.scene.set(saw.last, scene);
         }
         let Some(scene) = self.scene.get() else { return Ok(Vec::new()) };
+        if step.overrun {
+            return Ok(Vec::new());
+        }
         self.published += 1;
         let mut plan = plan(self.published, step.now, scene);
         if self.off_at == Some(step.index) {
@@ -114,7 +114,7 @@ fn what_was_not_recorded_or_not_recomputed_is_named() {
 }
 
 #[test]
-fn a_step_that_panicked_or_was_discarded_publishes_nothing() {
+fn a_step_that_panicked_or_took_back_what_it_wrote_publishes_nothing() {
     // The last step, so that no plan after it is numbered differently.
     for change in [|s: &mut StepRecord| s.panicked = true, |s: &mut StepRecord| s.overrun = true] {
         let mut items = with_step(25, change);

@@ -25,6 +25,12 @@ pub trait Stage: Send {
     /// # Errors
     /// The stage's own fault; the runner counts it and latches Hold.
     fn step(&mut self, now: Instant, input: &Self::In, out: &mut Self::Out) -> Result<(), Self::Fault>;
+
+    /// The step just taken went over [`Self::BUDGET`] where budgets bind: takes back what must not be published
+    /// late, from `out` and from what the stage remembers of it. By default nothing.
+    fn overran(&mut self, out: &mut Self::Out) {
+        let _ = out;
+    }
 }
 
 /// When a stage steps.

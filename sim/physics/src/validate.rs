@@ -123,6 +123,8 @@ pub struct Validate {
     world: World,
     sequence: Sequence,
     held: Option<Held>,
+    /// What was held before the approval of this step, in case that is taken back.
+    superseded: Option<Held>,
 }
 
 /// What every candidate of a plan shares.
@@ -166,6 +168,7 @@ impl Validate {
             world,
             sequence: Sequence(0),
             held: None,
+            superseded: None,
         })
     }
 
@@ -378,7 +381,7 @@ impl Validate {
         };
         record.hash = record.hash_with(&scene.digest, &self.limits_digest, &plan.model);
         let approved = Arc::new(Approved::new(record));
-        self.held = Some(Held {
+        self.superseded = self.held.replace(Held {
             approved: Arc::clone(&approved),
             samples: tried.samples,
             scene: Arc::clone(scene),
@@ -400,6 +403,7 @@ impl Stage for Validate {
         out.verdicts.clear();
         out.approved = None;
         out.withdrawn = None;
+        self.superseded = None;
         if input.scene.renewed()
             && let (Some(scene), Some(held)) = (input.scene.get(), &mut self.held)
         {
@@ -419,5 +423,15 @@ impl Stage for Validate {
             self.validate(now, plan, motions, input, out);
         }
         Ok(())
+    }
+
+    /// An approval that comes too late was never given: it has no number, and what held before it still does.
+    /// Rejections and withdrawals are right however late.
+    fn overran(&mut self, out: &mut Self::Out) {
+        out.verdicts.retain(|verdict| !verdict.approved);
+        if out.approved.take().is_some() {
+            self.sequence.0 -= 1;
+            self.held = self.superseded.take();
+        }
     }
 }

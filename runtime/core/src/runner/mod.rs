@@ -98,8 +98,6 @@ pub enum OnOverrun {
     Count,
     /// It is counted and latches a Hold: command.
     LatchHold,
-    /// It is counted and what it wrote is not published: validate.
-    Discard,
 }
 
 /// A stage with its lanes.
@@ -248,14 +246,13 @@ impl<S: Stage, P: Ports<S>> Stepper for Node<S, P> {
             Ok(Ok(())) => {}
         }
         let published = if binding { clock.now() } else { now };
-        match (overrun, self.on_overrun) {
-            (true, OnOverrun::Discard) => {}
-            (true, OnOverrun::LatchHold) => {
+        if overrun {
+            if self.on_overrun == OnOverrun::LatchHold {
                 self.latches.latch(Reason::GateOverran);
-                self.ports.publish(published, &mut self.out);
             }
-            (true, OnOverrun::Count) | (false, _) => self.ports.publish(published, &mut self.out),
+            self.stage.overran(&mut self.out);
         }
+        self.ports.publish(published, &mut self.out);
     }
 }
 

@@ -135,30 +135,38 @@ fn threads_wake_for_every_message_and_end_when_told() {
     runner.end();
 }
 
-/// Ticks by time and counts.
+/// Ticks by time, counts, and takes the count back when it was late.
 struct Tick(u64);
 
 impl Stage for Tick {
     type In = ();
-    type Out = ();
+    type Out = Option<u64>;
     type Fault = Seven;
     const NAME: &'static str = "tick";
     const BUDGET: Duration = Duration::from_nanos(0);
 
-    fn step(&mut self, _now: Instant, (): &(), (): &mut ()) -> Result<(), Seven> {
+    fn step(&mut self, _now: Instant, (): &(), out: &mut Option<u64>) -> Result<(), Seven> {
         self.0 += 1;
+        *out = Some(self.0);
         Ok(())
+    }
+
+    fn overran(&mut self, out: &mut Option<u64>) {
+        self.0 -= 1;
+        *out = None;
     }
 }
 
-struct TickPorts(Steps);
+struct TickPorts(Steps, Arc<std::sync::Mutex<Vec<Option<u64>>>>);
 
 impl Ports<Tick> for TickPorts {
     fn fill(&mut self, _now: Instant, (): &mut (), _saw: &mut SawAll) {}
     fn pending(&self) -> bool {
         false
     }
-    fn publish(&mut self, _now: Instant, (): &mut ()) {}
+    fn publish(&mut self, _now: Instant, out: &mut Option<u64>) {
+        self.1.lock().expect("no panic").push(out.take());
+    }
     fn wakes(&mut self, _wake: &Arc<Wake>) {}
     fn record(&mut self, step: &StepRecord) {
         self.0.lock().expect("no panic").push(*step);
@@ -170,13 +178,16 @@ fn over_budget_is_counted_and_latched_where_it_must_be() {
     let latches = Latches::default();
     let steps = Steps::default();
     let every = Trigger::Every(Duration::from_millis(4));
-    let mut node =
-        Node::new(Tick(0), TickPorts(Arc::clone(&steps)), (), (), every, OnOverrun::LatchHold, latches.clone());
+    let published = Arc::default();
+    let ports = TickPorts(Arc::clone(&steps), Arc::clone(&published));
+    let mut node = Node::new(Tick(0), ports, (), None, every, OnOverrun::LatchHold, latches.clone());
     let clock = RealClock::start();
     node.step(Instant::START, Timing::Simulated(&clock));
     assert_eq!(latches.read(), Latched::default(), "on a simulated clock it is only reported");
+    assert_eq!(*published.lock().expect("no panic"), [Some(1)]);
     node.step(Instant::from_nanos(4_000_000), Timing::Real(&clock));
     assert_eq!(latches.read(), Latched::default().with(Reason::GateOverran));
+    assert_eq!(*published.lock().expect("no panic"), [Some(1), None], "the stage took it back");
     assert_eq!(node.stats().overruns.load(Ordering::Relaxed), 2);
     assert_eq!(node.next_due(), Some(Instant::from_nanos(8_000_000)));
     node.step(Instant::from_nanos(20_000_000), Timing::Real(&clock));

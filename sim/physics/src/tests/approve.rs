@@ -4,7 +4,7 @@ use super::phantom::{NOW, Phantom, down, long, to};
 use super::{failed, step};
 use crate::{LimitValues, Limits, Validate, ValidateOut};
 use bregma_core::arm::ArmModelId;
-use bregma_core::flow::{Check, Energy};
+use bregma_core::flow::{Check, Energy, Sequence};
 use bregma_core::stage::Stage;
 use bregma_core::time::Duration;
 use proptest::prelude::*;
@@ -128,4 +128,23 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_approval_that_came_too_late_was_never_given() {
+    let phantom = Phantom::new();
+    let mut validate = Validate::new(phantom.arm.clone(), phantom.mount, Limits::usual()).expect("a mount");
+    let mut out = ValidateOut::default();
+    let mut numbers = Vec::new();
+    for late in [false, true, true, false] {
+        validate.step(NOW, &phantom.input(vec![phantom.good()]), &mut out).expect("whole");
+        assert!(out.approved.is_some() && out.verdicts.iter().any(|v| v.approved));
+        if late {
+            validate.overran(&mut out);
+            assert!(out.verdicts.iter().all(|v| !v.approved), "nor is the planner told that it was");
+        }
+        numbers.push(out.approved.take().map(|a| a.record().sequence));
+    }
+    // The gate takes approvals by their numbers, without a gap.
+    assert_eq!(numbers, [Some(Sequence(1)), None, None, Some(Sequence(2))]);
 }

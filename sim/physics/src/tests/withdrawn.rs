@@ -103,3 +103,15 @@ fn a_region_that_moved_is_looked_at_whole() {
     playing.put(now, stamp(moved, now));
     assert!(playing.out.withdrawn.is_some());
 }
+
+#[test]
+fn one_that_came_too_late_does_not_end_the_watch_over_the_one_before() {
+    let mut playing = Playing::new();
+    let late = playing.phantom.input(vec![playing.phantom.good()]);
+    playing.validate.step(NOW, &late, &mut playing.out).expect("whole");
+    assert!(playing.out.approved.is_some());
+    playing.validate.overran(&mut playing.out);
+    playing.new_scene(Duration::from_millis(100), at_the_corridors_end);
+    let sequence = playing.approved.record().sequence;
+    assert_eq!(playing.out.withdrawn.as_ref().map(|w| w.sequence), Some(sequence));
+}

@@ -75,6 +75,8 @@ impl Evaluator {
 pub struct Ingredients<'a> {
     /// Which patient.
     pub seed: u64,
+    /// Name of the planner.
+    pub planner: &'static str,
     /// Name of the estimator.
     pub engine: &'static str,
     /// Where it was simulated.
@@ -112,8 +114,8 @@ impl Evaluator {
         };
         Case {
             seed: with.seed,
-            world: "home",
-            planner: "greedy",
+            world: with.world.kind().name(),
+            planner: with.planner,
             engine: with.engine,
             frames: with.flowing.scenes.load(std::sync::atomic::Ordering::Relaxed),
             fps: with.fps.map(|f| f.0),

@@ -12,6 +12,7 @@ mod edge;
 mod evaluate;
 mod events;
 mod field;
+mod oracle;
 mod pipeline;
 mod record;
 mod replay;

@@ -8,17 +8,20 @@ use crate::config::{Config, PatientSource};
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
 use crate::events::Events;
+use crate::oracle::Oracle;
 use crate::pipeline::{self, Flowing, Hooks, Topics};
 use crate::report::Case;
 use crate::session::{self, Simulated, Supervisor};
 use anyhow::{Context, ensure};
 use bregma_core::devices::Camera;
+use bregma_core::digest::Digest;
 use bregma_core::flow::{Sequence, TraceId, VideoFrame, Volume};
 use bregma_core::pool::Pool;
 use bregma_core::runner::Latches;
 use bregma_core::runner::lockstep::LockStep;
 use bregma_core::time::{Clock, Duration, Instant, SimClock};
-use bregma_patient::SharedWorld;
+use bregma_patient::{ImportedAnatomy, SharedWorld, WorldKind};
+use bregma_planning::Planner;
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +53,49 @@ pub struct Suite {
     pub core_ml: [f64; 2],
     /// How much faster than a real aspirator the simulated one removes.
     pub removal_rate_scale: f64,
+    /// Whether the microscope distorts, lags, fades and is covered at times.
+    pub lifelike_microscope: bool,
+    /// Updates of the brain's shift a simulated second; 0 for a brain that lies still.
+    pub shift_hz: f64,
+    /// In which world; the command line says.
+    #[serde(skip)]
+    pub world: WorldKind,
+    /// Who plans; the command line says.
+    #[serde(skip)]
+    pub planner: Plans,
+}
+
+/// Who plans a suite's motions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Plans {
+    /// The greedy planner, on what the runtime believes.
+    #[default]
+    Greedy,
+    /// The same on the true residual core.
+    Oracle,
+}
+
+impl Plans {
+    /// As reports name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Greedy => "greedy",
+            Self::Oracle => "oracle",
+        }
+    }
+
+    /// Hash of the planner.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    pub fn model(self, config: &Config) -> anyhow::Result<Digest> {
+        let greedy = session::greedy(config)?;
+        Ok(match self {
+            Self::Greedy => greedy.model(),
+            Self::Oracle => Oracle::model_over(&greedy),
+        })
+    }
 }
 
 impl Suite {
@@ -69,6 +115,7 @@ impl Suite {
         inside("evaluate_every_s", suite.evaluate_every_s, 0.1, 3600.0)?;
         inside("core_ml[0]", suite.core_ml[0], 0.5, 110.0)?;
         inside("core_ml[1]", suite.core_ml[1], suite.core_ml[0], 110.0)?;
+        inside("shift_hz", suite.shift_hz, 0.0, 50.0)?;
         inside("removal_rate_scale", suite.removal_rate_scale, 0.1, 20.0)?;
         Ok(suite)
     }
@@ -89,6 +136,9 @@ impl Suite {
         };
         source.core_ml = self.core_ml;
         source.removal_rate_scale = self.removal_rate_scale;
+        source.world = self.world;
+        source.lifelike_microscope = self.lifelike_microscope;
+        source.shift_hz = self.shift_hz;
         let source = *source;
         config.settle();
         Ok((config, source))
@@ -138,16 +188,20 @@ impl Run {
     /// # Errors
     /// When a stage refuses its settings.
     pub fn new(
+        suite: &Suite,
         config: &Config,
         simulated: &Simulated,
         volumes: &[Arc<Volume>],
-        perceive_hz: f64,
-        evaluate_every_s: f64,
         wrap: &mut dyn Wrap,
     ) -> anyhow::Result<Self> {
         let theatre = simulated.theatre();
         let world = simulated.world.clone();
-        let made = session::stages(config, &theatre)?;
+        let greedy = session::greedy(config)?;
+        let planner: Box<dyn Planner> = match suite.planner {
+            Plans::Greedy => Box::new(greedy),
+            Plans::Oracle => Box::new(Oracle::new(greedy, world.clone())),
+        };
+        let made = session::stages(config, &theatre, planner)?;
         let clock = SimClock::new();
         let (latches, events, flowing) = (Latches::default(), Events::default(), Arc::new(Flowing::default()));
         let mut topics = Topics::new();
@@ -174,7 +228,8 @@ impl Run {
         let camera: Box<dyn Camera> = Box::new(world.camera());
         let [width, height] = camera.size_px();
         let between = |hz: f64| Duration::from_secs_f64(1.0 / hz).context("a rate above zero is needed");
-        let every = Duration::from_secs_f64(evaluate_every_s).context("`evaluate_every_s` is no length of time")?;
+        let every =
+            Duration::from_secs_f64(suite.evaluate_every_s).context("`evaluate_every_s` is no length of time")?;
         Ok(Self {
             clock,
             world,
@@ -188,7 +243,7 @@ impl Run {
             supervisor,
             flowing,
             evaluator: Evaluator::new(every),
-            picture_every: between(perceive_hz)?,
+            picture_every: between(suite.perceive_hz)?,
             picture_due: Instant::START,
             settled: (Sequence(0), 0),
             events,
@@ -250,10 +305,11 @@ impl Run {
 
     /// Ends the case and reports on it.
     #[must_use]
-    pub fn report(self, seed: u64, removal_rate_scale: f64) -> Case {
+    pub fn report(self, suite: &Suite, seed: u64) -> Case {
         let Self { evaluator, world, supervisor, flowing, runner, outside, .. } = self;
         evaluator.report(&Ingredients {
             seed,
+            planner: suite.planner.name(),
             engine: "classical",
             world: &world,
             supervisor: &supervisor,
@@ -261,7 +317,7 @@ impl Run {
             stages: runner.figures().collect(),
             gauges: &outside.gauges,
             fps: None,
-            removal_rate_scale,
+            removal_rate_scale: suite.removal_rate_scale,
         })
     }
 }
@@ -270,13 +326,19 @@ impl Run {
 ///
 /// # Errors
 /// When no patient grows, or the house cannot be built.
-pub fn case(suite: &Suite, config: &Config, source: &PatientSource, seed: u64) -> anyhow::Result<Case> {
-    let simulated = Simulated::new(source, seed)?;
+pub fn case(
+    suite: &Suite,
+    config: &Config,
+    source: &PatientSource,
+    head: Option<&ImportedAnatomy>,
+    seed: u64,
+) -> anyhow::Result<Case> {
+    let simulated = Simulated::new(source, head, seed)?;
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
-    let mut run = Run::new(config, &simulated, &volumes, suite.perceive_hz, suite.evaluate_every_s, &mut Bare)?;
+    let mut run = Run::new(suite, config, &simulated, &volumes, &mut Bare)?;
     while run.supervisor.ended().is_none() && run.now().secs_f64() < suite.longest_s {
         run.tick()?;
     }
-    Ok(run.report(seed, suite.removal_rate_scale))
+    Ok(run.report(suite, seed))
 }

@@ -21,10 +21,11 @@ use bregma_core::lane::Overflow::{DropOldest, Refuse};
 use bregma_core::time::Instant;
 use bregma_core::topic::{Publisher, Subscriber};
 use bregma_ingest::mri;
-use bregma_patient::{Patient, PatientSettings, SharedWorld, World, WorldSettings};
+use bregma_patient::{ImportedAnatomy, Patient, SharedWorld, World};
 use bregma_perception::perceive::Estimator;
 use bregma_perception::perceive::classical::Classical;
 use bregma_physics::Approved;
+use bregma_planning::{Greedy, Planner};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,24 +60,26 @@ pub struct LastRooms {
     pub command: bregma_bridge::Command,
 }
 
+/// The greedy planner, as configured.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn greedy(config: &Config) -> anyhow::Result<Greedy> {
+    Greedy::new(config.greedy).context("in [greedy]")
+}
+
 /// Makes plan, validate and command.
 ///
 /// # Errors
 /// When a setting is refused.
-pub fn last_rooms(config: &Config, mount: ArmMount) -> anyhow::Result<LastRooms> {
-    let greedy = bregma_planning::Greedy::new(config.greedy).context("in [greedy]")?;
-    let planner = bregma_planning::Planner::model(&greedy);
-    let plan = bregma_planning::PlanStage::new(
-        Box::new(greedy),
-        config.plan,
-        config.arm.clone(),
-        mount,
-        config.carving_radius_mm,
-    )
-    .context("in [plan]")?;
+pub fn last_rooms(config: &Config, mount: ArmMount, planner: Box<dyn Planner>) -> anyhow::Result<LastRooms> {
+    let model = planner.model();
+    let plan =
+        bregma_planning::PlanStage::new(planner, config.plan, config.arm.clone(), mount, config.carving_radius_mm)
+            .context("in [plan]")?;
     let validate =
         bregma_physics::Validate::new(config.arm.clone(), mount, config.limits).context("the arm's mount")?;
-    let gate = config.gate.settings(config.arm.clone(), config.limits.digest(), vec![planner])?;
+    let gate = config.gate.settings(config.arm.clone(), config.limits.digest(), vec![model])?;
     let command = bregma_bridge::Command::new(gate).context("in [gate]")?;
     Ok(LastRooms { plan, validate, command })
 }
@@ -85,7 +88,7 @@ pub fn last_rooms(config: &Config, mount: ArmMount) -> anyhow::Result<LastRooms>
 ///
 /// # Errors
 /// When a setting is refused.
-pub fn stages(config: &Config, theatre: &Theatre) -> anyhow::Result<Made> {
+pub fn stages(config: &Config, theatre: &Theatre, planner: Box<dyn Planner>) -> anyhow::Result<Made> {
     use bregma_perception::{align, perceive};
     let align = align::Align::new(align::Settings {
         carving_radius_mm: config.carving_radius_mm,
@@ -95,21 +98,16 @@ pub fn stages(config: &Config, theatre: &Theatre) -> anyhow::Result<Made> {
         ..align::Settings::with_camera(theatre.camera)
     });
     let perceive = perceive::Perceive::new(perceive_settings(config));
-    let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount)?;
-    Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model: model(config)? })
+    let model = model(config, &planner.model());
+    let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount, planner)?;
+    Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model })
 }
 
 /// Estimator and planner together, as reports name them.
-///
-/// # Errors
-/// When a setting is refused.
-pub fn model(config: &Config) -> anyhow::Result<Digest> {
-    let greedy = bregma_planning::Greedy::new(config.greedy).context("in [greedy]")?;
+#[must_use]
+pub fn model(config: &Config, planner: &Digest) -> Digest {
     let estimator = Classical::new(perceive_settings(config).classical);
-    Ok(Digester::new("bregma models 1")
-        .digest(&Estimator::digest(&estimator))
-        .digest(&bregma_planning::Planner::model(&greedy))
-        .finish())
+    Digester::new("bregma models 1").digest(&Estimator::digest(&estimator)).digest(planner).finish()
 }
 
 fn perceive_settings(config: &Config) -> bregma_perception::perceive::Settings {
@@ -126,21 +124,18 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// Grows a patient and sets a theatre up around her.
+    /// Grows a patient, in somebody's own head where one is given, and sets a theatre up around her.
     ///
     /// # Errors
     /// When no patient grows from this seed.
-    pub fn new(source: &PatientSource, seed: u64) -> anyhow::Result<Self> {
-        let settings = PatientSettings { core_ml: source.core_ml, ..PatientSettings::default() };
-        let patient = Patient::grow(seed, &settings).with_context(|| format!("no patient grows from seed {seed}"))?;
-        let settings = WorldSettings {
-            rate_mm3_s: source.removal_rate_mm3_s,
-            removal_rate_scale: source.removal_rate_scale,
-            light: source.light,
-            ..WorldSettings::default()
+    pub fn new(source: &PatientSource, head: Option<&ImportedAnatomy>, seed: u64) -> anyhow::Result<Self> {
+        let settings = source.patient();
+        let patient = match head {
+            None => Patient::grow(seed, &settings),
+            Some(head) => Patient::grow_in(head, seed, &settings),
         };
-        let patient = Arc::new(patient);
-        let world = World::new(Arc::clone(&patient), settings)?;
+        let patient = Arc::new(patient.with_context(|| format!("no patient grows from seed {seed}"))?);
+        let world = World::new(Arc::clone(&patient), source.theatre())?;
         Ok(Self { patient, world })
     }
 

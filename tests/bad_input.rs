@@ -123,3 +123,26 @@ fn video_that_ends_mid_stream_holds_with_its_reason() {
     assert!(text.contains("the video was lost"), "{text}");
     assert!(!text.contains("panicked"), "{text}");
 }
+
+/// The file may not grow beyond 2 MB: to the program, a disk that is full.
+#[test]
+fn a_disk_that_fills_up_while_recording_holds_with_its_reason_and_keeps_what_was_written() {
+    let folder = folder();
+    let at = folder.path();
+    let limited = "trap '' XFSZ; ulimit -f 2000; exec \"$0\" demo --headless --seconds 10 --record a.mcap --report a.json";
+    let run = std::process::Command::new("bash")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_bregma")])
+        .current_dir(at)
+        .output()
+        .expect("bash runs");
+    let (status, text) = said(&run);
+    assert_eq!(status, 2, "{text}");
+    for phrase in ["the recording failed", "a.mcap", "File too large"] {
+        assert!(text.contains(phrase), "`{phrase}` is not in: {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+    assert!(at.join("a.json").exists(), "the report of the case is written all the same: {text}");
+    let (status, text) = said(&bregma(at, &["inspect", "a.mcap"]));
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("cut off"), "{text}");
+}

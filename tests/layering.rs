@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Heavy packages, by the start of their name, and the crates that may use them.
 const ONE_ROOM_EACH: &[(&str, &[&str])] = &[
     ("gstreamer", &["bregma-ingest"]),
-    ("dicom", &["bregma-ingest"]),
+    ("dicom", &["bregma-ingest", "bregma-patient"]),
     ("rapier3d", &["bregma-physics"]),
     ("rerun", &["bregma"]),
     ("mcap", &["bregma-recordings"]),

@@ -71,13 +71,18 @@ impl Wrap for Counting {
 /// # Errors
 /// When the case cannot be built.
 pub fn rows() -> anyhow::Result<Vec<BenchRow>> {
-    let suite = Suite { perceive_hz: PERCEIVE_HZ, core_ml: [2.0, 3.0], ..Suite::parse(crate::scenario::STANDARD)? };
+    let suite = Suite {
+        perceive_hz: PERCEIVE_HZ,
+        evaluate_every_s: 1e3,
+        core_ml: [2.0, 3.0],
+        ..Suite::parse(crate::scenario::STANDARD)?
+    };
     let (config, source) = suite.configure()?;
-    let simulated = Simulated::new(&source, 7)?;
+    let simulated = Simulated::new(&source, None, 7)?;
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
     let mut counting = Counting::default();
-    let mut run = Run::new(&config, &simulated, &volumes, PERCEIVE_HZ, 1e3, &mut counting)?;
+    let mut run = Run::new(&suite, &config, &simulated, &volumes, &mut counting)?;
     while run.now().secs_f64() < SECONDS && run.supervisor.ended().is_none() {
         run.tick()?;
     }

@@ -56,14 +56,14 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     }
 
     let spinner = spinner(format!("growing patient {}", args.seed));
-    let simulated = Simulated::new(source, args.seed)?;
+    let simulated = Simulated::new(source, None, args.seed)?;
     let world = simulated.world.clone();
     spinner.set_message("writing the scans and reading them back");
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
     let theatre = simulated.theatre();
     spinner.set_message("opening the house");
-    let made = session::stages(&config, &theatre)?;
+    let made = session::stages(&config, &theatre, Box::new(session::greedy(&config)?))?;
     let model = made.model;
     let outputs = live::Outputs {
         record: args.record.clone(),
@@ -99,6 +99,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let (supervisor, recorded) = running.end();
     let case = evaluator.report(&Ingredients {
         seed: args.seed,
+        planner: "greedy",
         engine: "classical",
         world: &world,
         supervisor: &supervisor,

@@ -10,8 +10,11 @@ pub mod replay;
 pub mod run;
 pub mod scenario;
 
+use anyhow::Context;
+use bregma_patient::{ImportedAnatomy, WorldKind, import_anatomy};
 use clap::{Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +148,8 @@ pub enum Engine {
 pub enum PlannerName {
     /// The greedy planner.
     Greedy,
+    /// The greedy planner on the true residual core: what could have been done. Simulated cases only.
+    Oracle,
 }
 
 /// `scenario`.
@@ -179,24 +184,61 @@ pub struct ScenarioArgs {
     /// What estimates the margin.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub engine: Engine,
+    /// The digital patient's world. Nothing is trained or tuned on the foreign one.
+    #[arg(long, value_enum, default_value_t = WorldName::Home)]
+    pub world: WorldName,
+    /// Operate in somebody's own head: a T1-weighted NIfTI file, with or without skull.
+    #[arg(long, value_name = "T1.nii.gz")]
+    pub anatomy: Option<PathBuf>,
     /// Write the report.
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
+}
+
+/// A world of the digital patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WorldName {
+    /// The one that training and tuning see.
+    Home,
+    /// Another anatomy, tumour, scanner, microscope and shift: for evaluation alone.
+    Foreign,
+}
+
+impl From<WorldName> for WorldKind {
+    fn from(name: WorldName) -> Self {
+        match name {
+            WorldName::Home => Self::Home,
+            WorldName::Foreign => Self::Foreign,
+        }
+    }
 }
 
 /// `patient`.
 #[derive(Debug, Subcommand)]
 pub enum PatientCommand {
     /// Grows a patient and writes what a theatre would have of it: scans as NIfTI, anatomy, a run.toml.
-    #[command(after_help = "Example:\n  bregma patient show --seed 7 --out out/patient")]
-    Show {
-        /// Which patient.
-        #[arg(long)]
-        seed: u64,
-        /// Where to.
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-    },
+    #[command(after_help = "\
+Examples:
+  bregma patient show --seed 7 --out out/patient
+  bregma patient show --seed 7 --anatomy my_t1.nii.gz --out out/patient")]
+    Show(ShowArgs),
+}
+
+/// Options of `patient show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Which patient.
+    #[arg(long)]
+    pub seed: u64,
+    /// Where to.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The digital patient's world.
+    #[arg(long, value_enum, default_value_t = WorldName::Home)]
+    pub world: WorldName,
+    /// In somebody's own head: a T1-weighted NIfTI file, with or without skull.
+    #[arg(long, value_name = "T1.nii.gz")]
+    pub anatomy: Option<PathBuf>,
 }
 
 /// What is measured.
@@ -228,7 +270,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Check { config } => check::run(&config),
         Command::Doctor => doctor::run(),
         Command::Scenario(ScenarioCommand::Run(args)) => scenario::run(&args),
-        Command::Patient(PatientCommand::Show { seed, out }) => patient::show(seed, &out),
+        Command::Patient(PatientCommand::Show(args)) => patient::show(&args),
         Command::Inspect { file } => inspect::run(&file),
         Command::Replay { file, verify } => replay::run(&file, verify),
         Command::Bench(args) => bench::run(&args),
@@ -239,4 +281,25 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
 #[expect(clippy::print_stdout, reason = "what a command says to the person who called it")]
 pub fn say(line: impl std::fmt::Display) {
     println!("{line}");
+}
+
+/// Reads somebody's head, shows how far it is, and says what may be wrong with it.
+fn anatomy(path: &Path) -> anyhow::Result<ImportedAnatomy> {
+    let bar = ProgressBar::new(1000).with_style(
+        ProgressStyle::with_template("{elapsed_precise} {bar:32} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    let head = import_anatomy(path, &mut |step, share| {
+        bar.set_message(format!("{step} {}", path.display()));
+        bar.set_position((share * 1000.0) as u64);
+    });
+    bar.finish_and_clear();
+    let head = head.with_context(|| format!("--anatomy {}", path.display()))?;
+    let [fluid, grey, white] = head.report().tissue_ml;
+    say(format!("anatomy  {}: grey matter {grey:.0} mL, white {white:.0} mL, fluid {fluid:.0} mL", path.display()));
+    for warning in head.warnings() {
+        say(format!("warning  {warning}"));
+    }
+    Ok(head)
 }

@@ -1,8 +1,8 @@
 //! `bregma patient show`: a patient's scans and anatomy as files, with a configuration to run on them.
 
-use super::{Goal, say};
+use super::{Goal, ShowArgs, say};
 use crate::anatomy_file;
-use crate::config::{Config, Source};
+use crate::config::{Config, PatientSource, Source};
 use crate::session::{Simulated, Theatre};
 use anyhow::{Context, bail};
 use std::path::Path;
@@ -11,10 +11,13 @@ use std::path::Path;
 ///
 /// # Errors
 /// When no patient grows, or a file cannot be written.
-pub fn show(seed: u64, out: &Path) -> anyhow::Result<Goal> {
+pub fn show(args: &ShowArgs) -> anyhow::Result<Goal> {
+    let (seed, out) = (args.seed, args.out.as_path());
     let config = Config::demo()?;
     let Source::DigitalPatient(source) = &config.source else { bail!("the demo has a digital patient") };
-    let simulated = Simulated::new(source, seed)?;
+    let source = PatientSource { world: args.world.into(), ..*source };
+    let head = args.anatomy.as_deref().map(super::anatomy).transpose()?;
+    let simulated = Simulated::new(&source, head.as_ref(), seed)?;
     let patient = &simulated.patient;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let [t1c, flair] = patient.write_preoperative(out)?;

@@ -2,7 +2,7 @@
 
 use super::{Engine, Goal, PlannerName, ScenarioArgs, say};
 use crate::report::{Case, Head, Outcome, SCHEMA, SuiteReport, SuiteSettings, Summary, wilson95};
-use crate::scenario::{self, Suite};
+use crate::scenario::{self, Plans, Suite};
 use crate::session;
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,9 +22,14 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
         }
         None => Suite::parse(scenario::STANDARD)?,
     };
-    match (args.planner, args.engine) {
-        (PlannerName::Greedy, Engine::Auto | Engine::Classical) => {}
+    match args.engine {
+        Engine::Auto | Engine::Classical => {}
     }
+    suite.world = args.world.into();
+    suite.planner = match args.planner {
+        PlannerName::Greedy => Plans::Greedy,
+        PlannerName::Oracle => Plans::Oracle,
+    };
     suite.cases = args.cases.unwrap_or(suite.cases);
     suite.first_seed = args.first_seed.unwrap_or(suite.first_seed);
     ensure!((1..=1_000_000).contains(&suite.cases), "--cases is {}; it must lie in 1 to 1000000", suite.cases);
@@ -33,6 +38,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     ensure!((1..=1024).contains(&jobs), "--jobs is {jobs}; it must lie in 1 to 1024");
 
     let (config, source) = suite.configure()?;
+    let head = args.anatomy.as_deref().map(super::anatomy).transpose()?;
     let bar = ProgressBar::new(suite.cases).with_style(
         ProgressStyle::with_template("{elapsed_precise} {bar:32} {pos}/{len} cases, {eta} left  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -51,7 +57,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
                     }
                     let seed = suite.first_seed + index;
                     let before = cpu_seconds();
-                    match scenario::case(&suite, &config, &source, seed) {
+                    match scenario::case(&suite, &config, &source, head.as_ref(), seed) {
                         Ok(case) => {
                             let cpu = cpu_seconds() - before;
                             bar.suspend(|| say(line(&case, cpu)));
@@ -79,7 +85,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     let cases: Vec<Case> = done.into_iter().map(|(case, _)| case).collect();
     let summary = summarise(&cases);
 
-    let model = session::model(&config)?;
+    let model = session::model(&config, &suite.planner.model(&config)?);
     let report = SuiteReport {
         head: Head {
             schema: SCHEMA,
@@ -92,12 +98,15 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
             name: suite.name.clone(),
             perceive_hz: suite.perceive_hz,
             removal_rate_scale: suite.removal_rate_scale,
+            lifelike_microscope: suite.lifelike_microscope,
+            shift_hz: suite.shift_hz,
+            anatomy: args.anatomy.as_ref().map(|path| path.display().to_string()),
             cpu_s_median: cpu[cpu.len() / 2],
         },
         cases,
         summary,
     };
-    print(&report);
+    print(&report, &suite);
     if let Some(path) = &args.report {
         crate::report::write(path, &report)?;
         say(format!("report     {}", path.display()));
@@ -169,14 +178,19 @@ fn summarise(cases: &[Case]) -> Summary {
     }
 }
 
-fn print(report: &SuiteReport) {
+fn print(report: &SuiteReport, suite: &Suite) {
     let s = &report.summary;
     let percent = |rate: Option<f64>| rate.map_or_else(|| "–".into(), |r| format!("{:.1} %", r * 100.0));
     let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |v| format!("{v:.2}"));
     let ci = s
         .success_rate_ci95
         .map_or_else(String::new, |[low, high]| format!(" (95 % interval {:.1} to {:.1})", low * 100.0, high * 100.0));
-    say(format!("\n{} simulated cases, greedy planner, classical estimator", s.n));
+    say(format!(
+        "\n{} simulated cases, {} world, {} planner, classical estimator",
+        s.n,
+        suite.world.name(),
+        suite.planner.name()
+    ));
     say(format!("  success                {}{ci}", percent(s.success_rate)));
     say(format!("  near-complete          {}", percent(s.near_complete_rate)));
     say(format!("  complete               {}", percent(s.complete_rate)));

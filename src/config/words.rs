@@ -1,6 +1,7 @@
 //! The words of a configuration file, before anything is checked. Units stand in the names.
 
 use bregma_core::flow::Light;
+use bregma_patient::WorldKind;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -30,6 +31,29 @@ pub(super) enum LightWord {
     Violet,
 }
 
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WorldWord {
+    Home,
+    Foreign,
+}
+
+impl From<WorldWord> for WorldKind {
+    fn from(word: WorldWord) -> Self {
+        match word {
+            WorldWord::Home => Self::Home,
+            WorldWord::Foreign => Self::Foreign,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MicroscopeWord {
+    Plain,
+    Lifelike,
+}
+
 impl From<LightWord> for Light {
     fn from(word: LightWord) -> Self {
         match word {
@@ -46,6 +70,9 @@ pub(super) struct PatientWords {
     pub removal_rate_mm3_s: f64,
     pub removal_rate_scale: f64,
     pub light: LightWord,
+    pub world: WorldWord,
+    pub microscope: MicroscopeWord,
+    pub shift_hz: f64,
     pub video_fps: u32,
 }
 

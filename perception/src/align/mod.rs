@@ -243,7 +243,7 @@ impl Align {
             let (kept, what) = match volume.modality {
                 Modality::T1c => (&mut self.t1c, "the T1c scan"),
                 Modality::Flair => (&mut self.flair, "the FLAIR scan"),
-                Modality::T1 | Modality::T2 => continue,
+                Modality::T1 | Modality::T2 | Modality::Mra => continue,
             };
             let checked = frame.map_or(Ok(()), |f| same_frame(what, volume.frame, f));
             match checked.and_then(|()| Scan::new(Arc::clone(volume)).map_err(Fault::from)) {

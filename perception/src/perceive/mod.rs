@@ -214,7 +214,7 @@ impl Perceive {
             let kept = match volume.modality {
                 Modality::T1c => &mut self.t1c,
                 Modality::Flair => &mut self.flair,
-                Modality::T1 | Modality::T2 => continue,
+                Modality::T1 | Modality::T2 | Modality::Mra => continue,
             };
             match Scan::new(Arc::clone(volume)) {
                 Ok(scan) => {

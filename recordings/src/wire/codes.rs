@@ -32,7 +32,7 @@ macro_rules! codes {
     };
 }
 
-codes!(modality_code, modality, Modality { T1 = 1, T1c = 2, T2 = 3, Flair = 4 });
+codes!(modality_code, modality, Modality { T1 = 1, T1c = 2, T2 = 3, Flair = 4, Mra = 5 });
 codes!(status_code, status, TrackingStatus { Valid = 1, LineOfSightLost = 2, OutOfVolume = 3, Unknown = 4 });
 codes!(region_code, region, RegionKind { Eloquent = 1, Skull = 2 });
 codes!(order_code, order, Order { Arm = 1, Disarm = 2, Resume = 3, Retract = 4, ClearFault = 5 });

@@ -27,7 +27,7 @@ pub fn describe(topic: Topic) -> String {
              drift_mm_s: f64, status: u8 (1 valid, 2 line of sight lost, 3 out of volume, 4 unknown), received_ns: u64"
         }
         Topic::Volumes => {
-            "modality: u8 (1 T1, 2 T1c, 3 T2, 4 FLAIR), dims: [u64; 3], frame: u64, acquired_ns: u64, digest: Digest"
+            "modality: u8 (1 T1, 2 T1c, 3 T2, 4 FLAIR, 5 MRA), dims: [u64; 3], frame: u64, acquired_ns: u64, digest: Digest"
         }
         Topic::Registration => {
             "patient_from_reference: Pose, fre_mm: f64, predicted_tre_mm: f64, registered_ns: u64, expires_ns: u64"

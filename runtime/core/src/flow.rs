@@ -137,6 +137,8 @@ pub enum Modality {
     T2,
     /// Fluid-attenuated inversion recovery.
     Flair,
+    /// Time-of-flight MR angiography.
+    Mra,
 }
 
 /// A scan. Voxel `[i, j, k]` has index `i + nx·(j + ny·k)`.

@@ -5,26 +5,33 @@
 //! all that the runtime may know, beside [`Patient::anatomy`].
 //!
 //! **Units and frames:** millimetres, patient LPS. **Invariant:** no ground truth passes through a device
-//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** brain
-//! shift, mass effect, bleeding that hides the wall, forces.
+//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** forces; bleeding
+//! that wells up where tissue is removed.
 
 mod anatomy;
 mod distance;
+mod kind;
 mod microscope;
 mod patient;
 mod random;
 mod scanner;
-#[cfg_attr(not(test), expect(dead_code, reason = "the solvers that move it come next"))]
 mod shift;
 mod truth;
 mod tumour;
 mod world;
 
+pub use anatomy::imported::{ImportError, ImportReport, ImportedAnatomy, import_anatomy};
 pub use anatomy::template::TemplateError;
-pub use anatomy::vessels::FORBIDDEN_DIAMETER_MM;
+pub use anatomy::vessels::{FORBIDDEN_DIAMETER_MM, VesselKind};
+pub use kind::WorldKind;
+pub use microscope::{Look, MicroscopeSettings};
 pub use patient::{GrowError, Patient, PatientSettings};
-pub use scanner::WriteScanError;
+pub use scanner::contrasts::ContrastMode;
+pub use scanner::figures::{ScanFigures, TissueContrast};
+pub use scanner::{ScannerSettings, WriteScanError};
+pub use shift::{ShiftFigures, ShiftSettings};
 pub use truth::{Label, TRUTH_EDGE};
+pub use tumour::{TumourModel, TumourSettings};
 pub use world::{
     ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, MarginErrors, MicroscopeHandle, Outcome,
     PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError, WorldSettings,

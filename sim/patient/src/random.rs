@@ -20,6 +20,17 @@ pub(crate) enum Purpose {
     Tracker,
     Camera,
     Picture,
+    SmoothWarp,
+    Sulci,
+    Microscope,
+    Occlusion,
+    Texture,
+    HandEye,
+    /// Lobes and satellites.
+    TumourShape = 40,
+    /// A patient's contrasts on scans.
+    Contrast,
+    Shift,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

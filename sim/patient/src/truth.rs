@@ -5,13 +5,17 @@
 use crate::anatomy::eloquent;
 use crate::anatomy::head::{Head, tissue};
 use crate::distance;
+use crate::tumour::mass_effect::MassEffect;
 use crate::tumour::{CORE_DENSITY, VISIBLE_DENSITY};
 use bregma_core::flow::Capsule;
 use bregma_core::grid::Grid;
 use nalgebra::Point3;
 
-/// Edge of the truth grid in voxels: the fine region's 80 mm and room for the way in.
+/// Edge of the truth grid in voxels, for cores up to 25 mL: the fine region's 80 mm and room for the way in.
 pub const TRUTH_EDGE: usize = 112;
+/// Core volumes from which the grid is larger, mL, and its edge then: a ball of 110 mL is 60 mm wide, its
+/// oedema up to 100 mm.
+const LARGER: [(f64, usize); 3] = [(70.0, 160), (40.0, 144), (25.0, 128)];
 /// Distances to vessels are kept up to there.
 pub(crate) const VESSEL_REACH_MM: f32 = 6.0;
 /// Tissue there.
@@ -37,7 +41,7 @@ pub enum Label {
     White,
     /// Tissue that tumour cells have infiltrated enough to show on FLAIR.
     Infiltrated,
-    /// The core's enhancing rim.
+    /// The core's living part; it enhances, unless the tumour is of low grade.
     Enhancing,
     /// The core's necrotic centre.
     Necrosis,
@@ -73,14 +77,19 @@ pub(crate) struct Truth {
     pub thin_vessel_mm: Vec<f32>,
 }
 
+/// Edge of the truth grid of a core, in voxels.
+pub(crate) fn edge(core_ml: f64) -> usize {
+    LARGER.iter().find(|(from, _)| core_ml > *from).map_or(TRUTH_EDGE, |(_, edge)| *edge)
+}
+
 /// A truth grid around a head voxel, with the tissues there.
-pub(crate) fn crop(head: &Head, middle: [usize; 3]) -> (Grid, Vec<u8>) {
-    let half = TRUTH_EDGE / 2;
+pub(crate) fn crop(head: &Head, middle: [usize; 3], edge: usize) -> (Grid, Vec<u8>) {
+    let half = edge / 2;
     let origin = std::array::from_fn(|a| head.grid.origin[a] + middle[a] as f64 - half as f64);
-    let grid = Grid { dims: [TRUTH_EDGE; 3], spacing_mm: 1.0, origin };
+    let grid = Grid { dims: [edge; 3], spacing_mm: 1.0, origin };
     let mut tissues = vec![tissue::OUTSIDE; grid.len()];
-    for (row, line) in tissues.chunks_exact_mut(TRUTH_EDGE).enumerate() {
-        let (j, k) = (row % TRUTH_EDGE + middle[1], row / TRUTH_EDGE + middle[2]);
+    for (row, line) in tissues.chunks_exact_mut(edge).enumerate() {
+        let (j, k) = (row % edge + middle[1], row / edge + middle[2]);
         let (Some(j), Some(k)) = (j.checked_sub(half), k.checked_sub(half)) else { continue };
         if j >= head.grid.dims[1] || k >= head.grid.dims[2] {
             continue;
@@ -95,9 +104,12 @@ pub(crate) fn crop(head: &Head, middle: [usize; 3]) -> (Grid, Vec<u8>) {
 }
 
 /// The eloquent region of every voxel, 0 for none.
-pub(crate) fn eloquent_map(head: &Head, grid: &Grid, tissues: &[u8]) -> Vec<u8> {
+pub(crate) fn eloquent_map(head: &Head, push: &MassEffect, grid: &Grid, tissues: &[u8]) -> Vec<u8> {
     let label = |(i, t): (usize, &u8)| match *t {
-        tissue::GREY | tissue::WHITE => eloquent::region(&head.warp.mni_ras(&grid.centre(grid.voxel(i)))),
+        tissue::GREY | tissue::WHITE => {
+            let rest = push.rest(head, &grid.centre(grid.voxel(i)));
+            eloquent::region(&head.warp.mni_ras(&rest))
+        }
         _ => 0,
     };
     tissues.iter().enumerate().map(label).collect()

@@ -2,13 +2,16 @@
 //!
 //! **Frames:** patient LPS, mm. **Grids:** `grid` at 1 mm over the whole head, `coarse` at 2 mm (its
 //! voxels are 2 × 2 × 2 of the fine one's). Skull and scalp are *modelled* as shells around the brain
-//! mask, since the template has none: bone from 1.5 to 9 mm outside it, scalp to 14 mm.
+//! mask, since the template has none: bone from 1.5 to 9 mm outside it, scalp to 14 mm. Dura lines the
+//! bone; falx and tentorium are sheets of their own ([`crate::anatomy::sheets`]), and no brain tissue.
 
+use crate::anatomy::sheets;
+use crate::anatomy::sulci::{FluidEdge, OUTSIDE_T1};
 use crate::anatomy::template::Template;
+use crate::anatomy::warp::{Variety, Warp};
 use crate::distance;
-use crate::random::{Draws, Purpose};
 use bregma_core::grid::Grid;
-use nalgebra::{Matrix3, Point3, Vector3};
+use nalgebra::{Point3, Vector3};
 
 /// Inner face of the bone, mm outside the brain.
 pub(crate) const SKULL_INNER_MM: f64 = 1.5;
@@ -18,6 +21,10 @@ pub(crate) const SKULL_OUTER_MM: f64 = 9.0;
 pub(crate) const SCALP_OUTER_MM: f64 = 14.0;
 /// Room around the brain in the head's grid.
 const ROOM_MM: f64 = 18.0;
+/// Voxels of a row from one that is warped to the next.
+const STRIDE: usize = 4;
+/// Ventricles lie at least that deep.
+const VENTRICLE_DEPTH_MM: f64 = 15.0;
 
 /// Values of [`Head::tissue`].
 pub(crate) mod tissue {
@@ -34,59 +41,29 @@ pub(crate) struct Head {
     pub t1: Vec<u8>,
     /// Of [`tissue`].
     pub tissue: Vec<u8>,
+    /// Of [`sheets`]: falx and tentorium.
+    pub sheets: Vec<u8>,
     pub coarse: Grid,
     /// Depth below the brain's outer surface on the coarse grid, mm; negative outside.
     pub depth: Vec<f32>,
     pub warp: Warp,
 }
 
-/// A linear map about the template's origin, the anterior commissure.
-pub(crate) struct Warp {
-    patient_from_template: Matrix3<f64>,
-    template_from_patient: Matrix3<f64>,
-}
-
-impl Warp {
-    /// ±5 % along each axis, shears and turns of a few degrees.
-    fn drawn(seed: u64, share: f64) -> Self {
-        let mut draws = Draws::new(seed, Purpose::Warp);
-        let mut m = Matrix3::zeros();
-        for r in 0..3 {
-            for c in 0..3 {
-                m[(r, c)] =
-                    if r == c { 1.0 + draws.uniform(-share, share) } else { draws.uniform(-share, share) * 0.4 };
-            }
-        }
-        // Diagonally dominant for any share below 0.5, so it has an inverse.
-        let inverse = m.try_inverse().unwrap_or_else(Matrix3::identity);
-        Self { patient_from_template: m, template_from_patient: inverse }
-    }
-
-    /// A published MNI coordinate (RAS, mm) in this patient.
-    pub(crate) fn patient(&self, mni_ras: [f64; 3]) -> Point3<f64> {
-        Point3::from(self.patient_from_template * Vector3::new(-mni_ras[0], -mni_ras[1], mni_ras[2]))
-    }
-
-    /// The MNI coordinate (RAS, mm) of a patient point.
-    pub(crate) fn mni_ras(&self, at: &Point3<f64>) -> Vector3<f64> {
-        let t = self.template_from_patient * at.coords;
-        Vector3::new(-t.x, -t.y, t.z)
-    }
-}
-
 impl Head {
-    pub(crate) fn grow(template: &Template, seed: u64, warp_share: f64) -> Self {
-        let warp = Warp::drawn(seed, warp_share);
+    /// The head of a seed, from any anatomy that lies in the template's frame.
+    pub(crate) fn grow(template: &Template, seed: u64, variety: Variety) -> Self {
+        let warp = Warp::drawn(template, seed, variety);
         let grid = bounds(template, &warp);
         let mut head = Self {
             t1: vec![0; grid.len()],
             tissue: vec![tissue::OUTSIDE; grid.len()],
+            sheets: vec![sheets::NONE; grid.len()],
             coarse: Grid { dims: grid.dims.map(|n| n / 2), spacing_mm: 2.0, origin: grid.origin.map(|o| o + 0.5) },
             depth: Vec::new(),
             grid,
             warp,
         };
-        head.resample(template);
+        head.resample(template, &FluidEdge::drawn(&template.grid, seed));
         let mask: Vec<bool> = (0..head.coarse.len())
             .map(|i| {
                 let v = head.coarse.voxel(i).map(|n| n * 2);
@@ -118,60 +95,93 @@ impl Head {
         self.grid.containing(at).map_or(tissue::OUTSIDE, |v| self.tissue[self.grid.index(v)])
     }
 
-    fn resample(&mut self, template: &Template) {
-        let [nx, ny, nz] = self.grid.dims;
-        let step = self.warp.template_from_patient.column(0).into_owned();
-        for k in 0..nz {
-            for j in 0..ny {
-                let first = self.warp.template_from_patient * self.grid.centre([0, j, k]).coords;
-                let start = Vector3::from_fn(|a, _| first[a] - template.grid.origin[a]);
-                let row = self.grid.index([0, j, k]);
-                for i in 0..nx {
-                    let Some(corner) = Corner::new(&(start + step * i as f64), &template.grid) else { continue };
-                    let t1 = corner.value(&template.t1);
-                    // Half of a voxel's share of brain tissue of average brightness.
-                    if t1 < 30.0 {
-                        continue;
-                    }
-                    let (grey, white) = (corner.value(&template.grey), corner.value(&template.white));
-                    self.t1[row + i] = t1.round() as u8;
-                    self.tissue[row + i] = if grey + white < 128.0 {
-                        tissue::CSF
-                    } else if grey >= white {
-                        tissue::GREY
-                    } else {
-                        tissue::WHITE
-                    };
+    /// Whether a voxel of the head's grid is falx or tentorium: it holds its place while brain moves.
+    pub(crate) fn stiff_sheet(&self, index: usize) -> bool {
+        self.sheets[index] != sheets::NONE
+    }
+
+    fn resample(&mut self, template: &Template, edge: &FluidEdge) {
+        let nx = self.grid.dims[0];
+        let mut along = vec![Point3::origin(); nx];
+        for row in 0..self.grid.len() / nx.max(1) {
+            self.trace(row * nx, &mut along);
+            for (i, at) in along.iter().enumerate() {
+                let Some(corner) = Corner::new(at, &template.grid) else { continue };
+                let t1 = corner.value(&template.t1);
+                if t1 < OUTSIDE_T1 {
+                    continue;
                 }
+                let index = row * nx + i;
+                let (grey, white) = (corner.value(&template.grey), corner.value(&template.white));
+                self.t1[index] = t1.round() as u8;
+                self.sheets[index] = sheets::sheet(&Vector3::new(-at.x, -at.y, at.z));
+                self.tissue[index] = if self.stiff_sheet(index) || edge.fluid(grey + white, at) {
+                    tissue::CSF
+                } else if grey >= white {
+                    tissue::GREY
+                } else {
+                    tissue::WHITE
+                };
             }
+        }
+    }
+
+    /// The template points of a row of voxels: every [`STRIDE`]-th by the warp, straight lines between
+    /// them, which are off by some hundredths of a millimetre.
+    fn trace(&self, first: usize, along: &mut [Point3<f64>]) {
+        let warped = |i: usize| self.warp.template_from_patient(&self.grid.centre(self.grid.voxel(first + i)));
+        let last = along.len().saturating_sub(1);
+        let mut from = warped(0);
+        for start in (0..=last).step_by(STRIDE) {
+            let end = (start + STRIDE).min(last);
+            let to = warped(end);
+            for (n, at) in along[start..=end].iter_mut().enumerate() {
+                *at = from + (to - from) * (n as f64 / (end - start).max(1) as f64);
+            }
+            from = to;
         }
     }
 
     /// CSF deep inside, near the middle, is ventricle.
     fn name_ventricles(&mut self) {
         for index in 0..self.grid.len() {
-            if self.tissue[index] != tissue::CSF {
+            if self.tissue[index] != tissue::CSF || self.stiff_sheet(index) {
                 continue;
             }
             let at = self.grid.centre(self.grid.voxel(index));
-            let mni = self.warp.mni_ras(&at);
-            let boxed = mni.x.abs() < 40.0 && (-55.0..45.0).contains(&mni.y) && (-25.0..40.0).contains(&mni.z);
-            if boxed && self.depth_mm(&at) > 15.0 {
+            if self.depth_mm(&at) > VENTRICLE_DEPTH_MM && ventricular(&self.warp.mni_ras(&at)) {
                 self.tissue[index] = tissue::VENTRICLE;
             }
         }
     }
 }
 
+/// Where fluid belongs to a ventricle (MNI, RAS, mm; read off the template): the lateral ones with their
+/// horns, the third, and the fourth. Deep sulci, the cisterns and the Sylvian fissure lie outside.
+fn ventricular(mni: &Vector3<f64>) -> bool {
+    let (x, y, z) = (mni.x.abs(), mni.y, mni.z);
+    let body = x < 26.0 && (-32.0..38.0).contains(&y) && z > -2.0 && z < 30.0 - 0.012 * (y + 5.0) * (y + 5.0);
+    let third = x < 6.0 && (-32.0..8.0).contains(&y) && (-14.0..20.0).contains(&z);
+    let trigone = (8.0..38.0).contains(&x) && (-62.0..-26.0).contains(&y) && (-6.0..26.0).contains(&z);
+    let temporal = (22.0..42.0).contains(&x) && (-45.0..-2.0).contains(&y) && (-26.0..0.0).contains(&z);
+    let fourth = x < 10.0 && (-58.0..-32.0).contains(&y) && (-48.0..-14.0).contains(&z);
+    body || third || trigone || temporal || fourth
+}
+
 /// A 1 mm grid around the warped brain with room for the skull; even numbers of voxels.
 fn bounds(template: &Template, warp: &Warp) -> Grid {
     let mut low = [f64::INFINITY; 3];
     let mut high = [f64::NEG_INFINITY; 3];
-    for (index, _) in template.t1.iter().enumerate().filter(|(_, v)| **v > 0) {
-        let p = warp.patient_from_template * template.grid.centre(template.grid.voxel(index)).coords;
-        for a in 0..3 {
-            low[a] = low[a].min(p[a]);
-            high[a] = high[a].max(p[a]);
+    let nx = template.grid.dims[0].max(1);
+    for (row, line) in template.t1.chunks_exact(nx).enumerate() {
+        // The ends of each row are enough: what lies between them is inside.
+        let ends = [line.iter().position(|v| *v > 0), line.iter().rposition(|v| *v > 0)];
+        for i in ends.into_iter().flatten() {
+            let p = warp.patient_from_template(&template.grid.centre(template.grid.voxel(row * nx + i)));
+            for a in 0..3 {
+                low[a] = low[a].min(p[a]);
+                high[a] = high[a].max(p[a]);
+            }
         }
     }
     let origin = low.map(|v| (v - ROOM_MM).floor());
@@ -188,16 +198,17 @@ struct Corner {
 }
 
 impl Corner {
-    fn new(at: &Vector3<f64>, grid: &Grid) -> Option<Self> {
+    fn new(at: &Point3<f64>, grid: &Grid) -> Option<Self> {
         let mut base = [0_usize; 3];
         let mut f = [0.0_f32; 3];
         for a in 0..3 {
-            let whole = at[a].floor();
+            let c = (at[a] - grid.origin[a]) / grid.spacing_mm;
+            let whole = c.floor();
             if !(whole >= 0.0 && whole + 1.0 < grid.dims[a] as f64) {
                 return None;
             }
             base[a] = whole as usize;
-            f[a] = (at[a] - whole) as f32;
+            f[a] = (c - whole) as f32;
         }
         Some(Self { index: grid.index(base), row: grid.dims[0], slice: grid.dims[0] * grid.dims[1], f })
     }

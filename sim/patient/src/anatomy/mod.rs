@@ -6,5 +6,9 @@
 pub(crate) mod approach;
 pub(crate) mod eloquent;
 pub(crate) mod head;
+pub(crate) mod imported;
+pub(crate) mod sheets;
+pub(crate) mod sulci;
 pub(crate) mod template;
 pub(crate) mod vessels;
+pub(crate) mod warp;

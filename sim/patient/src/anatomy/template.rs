@@ -1,17 +1,36 @@
-//! The template anatomy: T1, grey and white matter of ICBM 2009a at 1 mm, from the embedded NIfTI files.
+//! The template anatomies: T1, grey and white matter at 1 mm, from embedded NIfTI files. At home the average
+//! of many heads (ICBM 2009a) with deepened sulci; in the foreign world one head (Colin 27) as it is.
 //!
 //! **Frames:** NIfTI's world is RAS; here it becomes LPS, x fastest, all axes growing. The affine is
 //! honoured, whatever the order and direction of the file's axes; an oblique one is refused.
-//! **Allocation:** decoded once a process, about 26 MB.
+//! **Allocation:** decoded once a process, about 26 MB, and as much again for the
+//! one with deepened sulci.
 
+use crate::anatomy::sulci;
+use crate::kind::WorldKind;
 use bregma_core::grid::Grid;
 use flate2::read::GzDecoder;
+use nalgebra::Matrix3;
 use nifti::{InMemNiftiObject, NiftiHeader, NiftiObject};
 use std::sync::OnceLock;
 
-const T1: &[u8] = include_bytes!("../../assets/mni_icbm152_2009a_t1.nii.gz");
-const GREY: &[u8] = include_bytes!("../../assets/mni_icbm152_2009a_gm.nii.gz");
-const WHITE: &[u8] = include_bytes!("../../assets/mni_icbm152_2009a_wm.nii.gz");
+/// The files of one head.
+struct Assets {
+    t1: &'static [u8],
+    grey: &'static [u8],
+    white: &'static [u8],
+}
+
+const AVERAGE: Assets = Assets {
+    t1: include_bytes!("../../assets/mni_icbm152_2009a_t1.nii.gz"),
+    grey: include_bytes!("../../assets/mni_icbm152_2009a_gm.nii.gz"),
+    white: include_bytes!("../../assets/mni_icbm152_2009a_wm.nii.gz"),
+};
+const SINGLE_HEAD: Assets = Assets {
+    t1: include_bytes!("../../assets/colin27_t1.nii.gz"),
+    grey: include_bytes!("../../assets/colin27_gm.nii.gz"),
+    white: include_bytes!("../../assets/colin27_wm.nii.gz"),
+};
 
 /// An embedded volume cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +60,7 @@ pub enum TemplateError {
 }
 
 /// The three volumes on one LPS grid, 0 to 255.
+#[derive(Clone)]
 pub(crate) struct Template {
     pub grid: Grid,
     /// T1-weighted intensity; 0 outside the brain.
@@ -49,21 +69,44 @@ pub(crate) struct Template {
     pub grey: Vec<u8>,
     /// Probability of white matter.
     pub white: Vec<u8>,
+    /// Own size and shape of the head: MNI vectors to patient vectors, LPS. The identity for the template.
+    pub own_from_mni: Matrix3<f64>,
 }
 
 /// The embedded template, decoded on the first call.
 pub(crate) fn template() -> Result<&'static Template, TemplateError> {
     static DECODED: OnceLock<Result<Template, TemplateError>> = OnceLock::new();
-    DECODED.get_or_init(decode_all).as_ref().map_err(Clone::clone)
+    DECODED.get_or_init(|| decode_all(&AVERAGE)).as_ref().map_err(Clone::clone)
 }
 
-fn decode_all() -> Result<Template, TemplateError> {
-    let (grid, t1) = decode("t1", T1)?;
+/// The embedded template with sulci as deep as one brain has them, made on the first call.
+pub(crate) fn deepened() -> Result<&'static Template, TemplateError> {
+    static DEEP: OnceLock<Result<Template, TemplateError>> = OnceLock::new();
+    DEEP.get_or_init(|| template().map(sulci::deepened)).as_ref().map_err(Clone::clone)
+}
+
+/// The head that a world's patients are made from, made on the first call.
+pub(crate) fn of(world: WorldKind) -> Result<&'static Template, TemplateError> {
+    static SINGLE: OnceLock<Result<Template, TemplateError>> = OnceLock::new();
+    match world {
+        WorldKind::Home => deepened(),
+        WorldKind::Foreign => SINGLE.get_or_init(|| decode_all(&SINGLE_HEAD)).as_ref().map_err(Clone::clone),
+    }
+}
+
+fn decode_all(assets: &Assets) -> Result<Template, TemplateError> {
+    let (grid, t1) = decode("t1", assets.t1)?;
     let on_same_grid = |name, bytes| match decode(name, bytes)? {
         (other, data) if other == grid => Ok(data),
         _ => Err(TemplateError::Grid { name }),
     };
-    Ok(Template { grid, t1, grey: on_same_grid("gm", GREY)?, white: on_same_grid("wm", WHITE)? })
+    Ok(Template {
+        grid,
+        t1,
+        grey: on_same_grid("gm", assets.grey)?,
+        white: on_same_grid("wm", assets.white)?,
+        own_from_mni: Matrix3::identity(),
+    })
 }
 
 fn decode(name: &'static str, bytes: &[u8]) -> Result<(Grid, Vec<u8>), TemplateError> {

@@ -1,109 +1,225 @@
-//! The microscope's picture: rays through the truth grid, kept between frames.
+//! The microscope's picture: kept between frames, brought up to date as the world moves.
 //!
-//! Each pixel keeps the depth and the voxel that it sees. Removal only opens, so when a voxel goes, the
-//! pixels that saw it or its neighbourhood march on from where they stood; all others keep their colour.
-//! **Units:** depth is mm along the camera's z. **Allocation:** none a frame; a pixel is queued once.
-//! 5-ALA: red where cell density is high, with sensitivity 0.87 and specificity 0.89 (misses spatially
-//! correlated over about 3 mm), dark in necrosis. **Not modelled:** blood, glare, bleaching, scatter.
+//! ```text
+//! settings, seed ─► lens ─► rays ─► surface ─► shade ─► base ─► focus ─► shown ─► tool, cotton, noise ─► frame
+//!                             ▲        ▲          ▲
+//!                    shift field   removed    light, blood, bleaching
+//! ```
+//! Each pixel keeps what it sees. When a voxel goes, the pixels that saw it or its neighbourhood look again
+//! at once; when tissue has moved, all of them do, a band of rows a frame, so that the whole picture is new
+//! within [`CYCLE`]: like a rolling shutter of that length. **Units:** depth is mm along the camera's z.
+//! **Invariant:** pixels depend on the world only, not on the way there: once a cycle has passed without a
+//! change, the picture is the one made anew.
 
+use super::ahead::{Ahead, MARGIN_MM};
+use super::blood::Films;
+use super::effects::{self, Focus, Sensor};
+use super::glow::{Bleaching, fluorescence};
+use super::occlusion::{Kind, Occlusion};
+use super::rays::{DRAPE, End, Entry, NOTHING, RIM, Rays};
+use super::settings::{Drawn, Look, MicroscopeSettings};
+use super::shade::{Cover, NORMAL_REACH, Plain, Seen, Shader, on_tissue};
+use super::surface::{CORNER, Stain, Surface};
+use super::texture::Noise;
+use super::tool;
+use super::window::Window;
 use crate::patient::Patient;
-use crate::random::{Draws, Purpose, mix, normal_pair};
-use crate::truth::{Label, REMOVED, SOLID, TRUTH_EDGE};
-use crate::world::SHAFT_RADIUS_MM;
+use crate::random::{Draws, Purpose};
+use crate::shift::field::Field;
+use crate::truth::{REMOVED, SOLID, TRUTH_EDGE};
 use crate::world::TipInPatient;
 use bregma_core::flow::{CameraCalibration, Light, VideoFrame};
-use bregma_core::time::Instant;
-use nalgebra::{Matrix3, Point3, Vector3};
+use bregma_core::time::{Duration, Instant};
+use nalgebra::Vector3;
 use std::sync::Arc;
 
-/// A pixel on the drape.
-const DRAPE: u32 = u32::MAX;
-/// A pixel on the bone's sawn rim.
-const RIM: u32 = u32::MAX - 1;
-/// A pixel that sees nothing.
-const NOTHING: u32 = u32::MAX - 2;
-/// Width of the rim that the drape leaves free, mm.
-const RIM_MM: f64 = 5.0;
-/// Length of the shaft that is drawn, mm.
-const SHAFT_MM: f64 = 150.0;
-/// Entries of the noise table; a power of two.
-const NOISE: usize = 1 << 16;
-/// Neighbourhood that a surface's normal is taken from, voxels.
-const NORMAL_REACH: i32 = 2;
+/// The whole picture is brought up to date within that time.
+pub(crate) const CYCLE: Duration = Duration::from_millis(400);
+/// Pixels at most four apart that are no further from each other in the tissue see the same smooth surface.
+const SMOOTH_MM: f32 = 0.8;
+/// Bleaching is repainted when it has gone on by that.
+const FADED: f64 = 0.004;
+
+/// What the picture shows beside the patient: the world at the time of the picture.
+pub(crate) struct Surroundings<'a> {
+    pub time: Instant,
+    pub light: Light,
+    /// Where tissue is.
+    pub field: &'a Field,
+    /// What covers it.
+    pub blood: &'a Films,
+    /// Where gravity points.
+    pub down: Vector3<f64>,
+}
+
+/// What smooth wet tissue needs.
+struct Wet {
+    surface: Surface,
+    shader: Shader,
+    focus: Focus,
+    occlusion: Occlusion,
+    cotton: Noise,
+    /// Where each pixel's ray ends, at rest.
+    place: Vec<Vector3<f32>>,
+    /// Fluid over each voxel, of 255.
+    blood: Vec<u8>,
+    film: Vec<u8>,
+    covered: Vec<u32>,
+    /// The picture behind the lens, before what is in the way.
+    shown: Vec<u8>,
+}
+
+/// Rows that are still to be brought up to date, from `next` on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sweep {
+    next: usize,
+    /// Rays that are to be cast anew.
+    look: usize,
+    /// Colours only.
+    paint: usize,
+    /// How many of the rows to look at have moved too far to start where they ended.
+    far: usize,
+    /// How far anything has moved in this round of the rows and in the one before, mm.
+    moved_mm: [f32; 2],
+}
 
 pub(crate) struct Renderer {
-    patient: Arc<Patient>,
-    camera: CameraCalibration,
+    /// All that it knows of the truth; voxels below are its own.
+    window: Window,
+    settings: MicroscopeSettings,
+    drawn: Drawn,
     light: Light,
     state: Vec<u8>,
     fluorescence: Vec<u8>,
-    /// Camera's place in voxels of the truth grid, where voxel v spans v to v + 1.
-    eye: Vector3<f64>,
-    turn: Matrix3<f64>,
+    rays: Rays,
     depth: Vec<f32>,
     seen: Vec<u32>,
     base: Vec<u8>,
-    noise: Vec<i8>,
+    sensor: Sensor,
+    wet: Option<Wet>,
+    bleaching: Bleaching,
+    ahead: Ahead,
+    /// The last voxel's face that was shaded, and its normal.
+    face: Option<(u32, Vector3<f64>)>,
+    /// The window's voxels of those removed last.
+    removed: Vec<u32>,
     queue: Vec<u32>,
     queued: Vec<bool>,
+    time: Option<Instant>,
+    sweep: Sweep,
+    films: u64,
+    painted_dose: f64,
 }
 
 impl Renderer {
+    /// A plain picture through an ideal lens.
+    #[cfg(test)]
     pub(crate) fn new(patient: Arc<Patient>, camera: CameraCalibration, light: Light, state: Vec<u8>) -> Self {
-        let [width, height] = camera.size_px;
-        let n = width * height;
-        let truth = &patient.truth;
-        let iso = camera.patient_from_camera.isometry();
-        let eye = iso.translation.vector - Vector3::from(truth.grid.origin) + Vector3::repeat(0.5);
+        Self::with(patient, camera, light, state, &MicroscopeSettings::plain())
+    }
+
+    /// Renders the first picture, of tissue at rest.
+    pub(crate) fn with(
+        patient: Arc<Patient>,
+        camera: CameraCalibration,
+        light: Light,
+        state: Vec<u8>,
+        settings: &MicroscopeSettings,
+    ) -> Self {
+        let size = camera.size_px;
+        let n = size[0] * size[1];
+        let drawn = settings.drawn(patient.seed());
+        let window = Window::of(&patient);
+        let state = window.take(&state);
+        let fluorescence = fluorescence(patient.seed(), &window.labels, &window.take(&patient.truth.density));
+        let rays = Rays::new(camera, drawn.distortion, patient.craniotomy, &window.grid);
         let seed = Draws::new(patient.seed(), Purpose::Picture).bits();
-        let noise =
-            (0..NOISE + width * 3).map(|i| (normal_pair(mix(seed, (i % NOISE) as u64)).0 * 3.0) as i8).collect();
+        let wet = (settings.look != Look::Plain)
+            .then(|| Wet::new(&patient, &window, &rays, settings, light, &state, &fluorescence));
         let mut renderer = Self {
-            fluorescence: fluorescence(&patient),
-            turn: *iso.rotation.to_rotation_matrix().matrix(),
+            sensor: Sensor::new(seed, size[0], settings.noise_levels),
+            bleaching: Bleaching::new(state.len()),
+            settings: *settings,
+            drawn,
+            fluorescence,
+            rays,
             depth: vec![0.0; n],
             seen: vec![NOTHING; n],
             base: vec![0; n * 3],
+            ahead: Ahead::new(size),
+            face: None,
+            removed: Vec::with_capacity(1 << 15),
             queue: Vec::with_capacity(n),
             queued: vec![false; n],
-            patient,
-            camera,
+            window,
             light,
             state,
-            eye,
-            noise,
+            wet,
+            time: None,
+            sweep: Sweep::default(),
+            films: 0,
+            painted_dose: 0.0,
         };
-        for pixel in 0..n {
-            renderer.first_look(pixel);
+        for y in 0..size[1] {
+            renderer.look_along(y, |_| 0.0);
         }
+        renderer.refocus();
         for pixel in 0..n {
             renderer.paint(pixel);
         }
+        renderer.defocus(0..size[1]);
         renderer
     }
 
     pub(crate) const fn size_px(&self) -> [usize; 2] {
-        self.camera.size_px
+        self.rays.lens.camera().size_px
     }
 
-    /// The truth voxel that a pixel sees.
+    /// From the scene to the hand-over of its picture.
+    pub(crate) const fn lag(&self) -> Duration {
+        self.drawn.lag
+    }
+
+    /// The window's voxel that a pixel sees.
     #[cfg(test)]
     pub(crate) fn sees(&self, pixel: usize) -> Option<usize> {
-        Some(self.seen[pixel]).filter(|s| *s < NOTHING).map(|s| s as usize)
+        Some(self.seen[pixel]).filter(|s| on_tissue(*s)).map(|s| s as usize)
     }
 
-    /// Opens removed voxels and looks again where they could be seen.
+    /// Where a patient point appears.
+    #[cfg(test)]
+    pub(crate) fn project(&self, at: &nalgebra::Point3<f64>) -> Option<(f64, f64, f64)> {
+        self.rays.lens.project(at)
+    }
+
+    /// Opens removed truth voxels and looks again where they could be seen.
     pub(crate) fn open(&mut self, removed: &[u32]) {
+        let mut here = std::mem::take(&mut self.removed);
+        here.clear();
+        here.extend(removed.iter().filter_map(|voxel| self.window.voxel(*voxel)));
+        self.open_here(&here);
+        self.removed = here;
+    }
+
+    fn open_here(&mut self, removed: &[u32]) {
+        if removed.is_empty() {
+            return;
+        }
+        self.face = None;
         for index in removed {
             self.state[*index as usize] = REMOVED;
         }
-        let [width, height] = self.camera.size_px;
-        let grid = self.patient.truth.grid;
+        if let Some(wet) = &mut self.wet {
+            wet.surface.open(removed);
+            self.sweep.look = self.size_px()[1];
+        }
+        let [width, height] = self.size_px();
+        let grid = self.window.grid;
         for index in removed {
             let v = grid.voxel(*index as usize);
-            let Some((u, w, z)) = self.camera.project(&grid.centre(v)) else { continue };
+            let Some((u, w, z)) = self.rays.lens.project(&self.place_now(&grid.centre(v))) else { continue };
             // The voxel and those whose normal it is part of: a ball of radius (2 + ½)·√3 voxels.
-            let r = self.camera.focal_px[0] / z * (f64::from(NORMAL_REACH) + 0.5) * 1.8;
+            let r = self.rays.lens.camera().focal_px[0] / z * (f64::from(NORMAL_REACH) + 0.5) * 1.8;
             let span = |c: f64, n: usize| {
                 let low = (c - r).max(0.0) as usize;
                 low..((c + r).max(-1.0) + 1.0).min(n as f64) as usize
@@ -112,7 +228,7 @@ impl Renderer {
                 for x in span(u, width) {
                     let pixel = y * width + x;
                     let seen = self.seen[pixel];
-                    if self.queued[pixel] || seen >= NOTHING {
+                    if self.queued[pixel] || !on_tissue(seen) {
                         continue;
                     }
                     let s = grid.voxel(seen as usize);
@@ -123,260 +239,370 @@ impl Renderer {
                 }
             }
         }
+        let (mut first, mut last) = (height, 0);
         while let Some(pixel) = self.queue.pop() {
             let pixel = pixel as usize;
+            (first, last) = (first.min(pixel / width), last.max(pixel / width + 1));
             self.queued[pixel] = false;
-            if self.state[self.seen[pixel] as usize] != SOLID {
+            if self.wet.is_some() {
+                self.look(pixel, 0.0);
+            } else if self.state[self.seen[pixel] as usize] != SOLID {
                 let from = f64::from(self.depth[pixel]);
-                self.march(pixel, from);
+                let ray = self.rays.ray(pixel);
+                let end = self.rays.march(&self.state, pixel, &ray, from);
+                self.ends(pixel, end);
             }
             self.paint(pixel);
+        }
+        self.defocus(first..last.max(first));
+    }
+
+    /// Where a rest point is now, as the rays know it.
+    fn place_now(&self, rest: &nalgebra::Point3<f64>) -> nalgebra::Point3<f64> {
+        self.rays.now(rest)
+    }
+
+    /// Follows the world: light, movement, blood, bleaching. Call it before [`Renderer::picture`].
+    pub(crate) fn follow(&mut self, world: &Surroundings<'_>) {
+        let height = self.size_px()[1];
+        let elapsed = self.time.and_then(|t| world.time.since(t)).unwrap_or(Duration::ZERO);
+        let first = self.time.is_none();
+        self.time = Some(world.time);
+        if self.settings.bleaching {
+            self.bleaching.shine(self.light, elapsed.secs_f64());
+        }
+        if world.light != self.light {
+            self.switch(world.light);
+        }
+        if self.rays.bend.update(&self.rays.lens, world.field) {
+            self.sweep.look = height;
+            self.sweep.moved_mm[0] += self.rays.bend.jump_mm;
+            if self.sweep.moved_mm.iter().sum::<f32>() > MARGIN_MM {
+                self.sweep.far = height;
+            }
+        }
+        if let Some(wet) = &mut self.wet {
+            wet.shader.turn(&world.down);
+            if world.blood.version != self.films {
+                self.films = world.blood.version;
+                wet.cover(world.blood, &self.window);
+                self.sweep.paint = height;
+            }
+        }
+        if self.bleaching.dose() - self.painted_dose > FADED {
+            self.painted_dose = self.bleaching.dose();
+            self.sweep.paint = height;
+        }
+        if self.refocus() {
+            self.sweep.paint = height;
+        }
+        let share = if first { 1.0 } else { (elapsed.secs_f64() / CYCLE.secs_f64()).min(1.0) };
+        self.run(((height as f64 * share).ceil() as usize).min(height));
+    }
+
+    /// Brings rows up to date, as far as there are any to do.
+    fn run(&mut self, rows: usize) {
+        let [width, height] = self.size_px();
+        let rows = rows.min(self.sweep.look.max(self.sweep.paint));
+        let start = self.sweep.next;
+        let wrapped = (start + rows).saturating_sub(height);
+        self.ahead.measure(&self.depth, width, start..(start + rows).min(height));
+        self.ahead.measure(&self.depth, width, 0..wrapped);
+        for n in 0..rows {
+            let y = (start + n) % height;
+            let (look, far) = (self.sweep.look > 0, self.sweep.far > 0);
+            if look {
+                let ahead = std::mem::take(&mut self.ahead);
+                self.look_along(y, |x| if far { 0.0 } else { ahead.from(x, y) });
+                self.ahead = ahead;
+            }
+            for pixel in y * width..(y + 1) * width {
+                if on_tissue_or_open(self.seen[pixel]) {
+                    self.paint(pixel);
+                }
+            }
+            self.sweep.look = self.sweep.look.saturating_sub(1);
+            self.sweep.far = self.sweep.far.saturating_sub(1);
+            self.sweep.paint = self.sweep.paint.saturating_sub(1);
+        }
+        self.sweep.next = (start + rows) % height;
+        if start + rows >= height {
+            self.sweep.moved_mm = [0.0, self.sweep.moved_mm[0]];
+        }
+        self.defocus(start..(start + rows).min(height));
+        self.defocus(0..wrapped);
+    }
+
+    fn switch(&mut self, light: Light) {
+        self.light = light;
+        if let Some(wet) = &mut self.wet {
+            wet.shader.switch(self.settings.look, light);
+            let (labels, shader, glow) = (&self.window.labels, &wet.shader, &self.fluorescence);
+            wet.surface.stain(|i| Stain { colour: shader.stain(labels[i]), glow: glow[i] });
+        }
+        for pixel in 0..self.seen.len() {
+            self.paint(pixel);
+        }
+        self.defocus(0..self.size_px()[1]);
+    }
+
+    /// Focuses on the middle of the picture where that has left what is sharp.
+    fn refocus(&mut self) -> bool {
+        let [width, height] = self.size_px();
+        let Some(wet) = &mut self.wet else { return false };
+        let (mut sum, mut n) = (0.0_f64, 0_u32);
+        for y in (height * 3 / 8..height * 5 / 8).step_by(4) {
+            for x in (width * 3 / 8..width * 5 / 8).step_by(4) {
+                if on_tissue(self.seen[y * width + x]) {
+                    (sum, n) = (sum + f64::from(self.depth[y * width + x]), n + 1);
+                }
+            }
+        }
+        n > 0 && wet.focus.refocus((sum / f64::from(n)) as f32)
+    }
+
+    fn defocus(&mut self, rows: std::ops::Range<usize>) {
+        let [width, height] = self.size_px();
+        if let (Some(wet), false) = (&mut self.wet, rows.is_empty()) {
+            let rows = wet.focus.reach(rows, height);
+            wet.focus.defocus(&self.base, &self.depth, width, rows, &mut wet.shown);
         }
     }
 
     /// Writes the picture with the instrument in it.
     pub(crate) fn picture(&self, tip: &TipInPatient, captured: Instant, frame: &mut VideoFrame) {
-        let [width, height] = self.camera.size_px;
+        let [width, height] = self.size_px();
         (frame.width, frame.height, frame.light, frame.captured) = (width, height, self.light, captured);
         frame.rgb.resize(width * height * 3, 0);
-        let rows = frame.rgb.chunks_exact_mut(width * 3).zip(self.base.chunks_exact(width * 3));
-        for (y, (to, from)) in rows.enumerate() {
-            let start = mix(captured.nanos(), y as u64) as usize & (NOISE - 1);
-            let noise = self.noise[start..].iter().chain(&self.noise);
-            if let Some(run) = self.noise.get(start..start + width * 3) {
-                for ((to, from), n) in to.iter_mut().zip(from).zip(run) {
-                    *to = from.saturating_add_signed(*n);
-                }
-            } else {
-                for ((to, from), n) in to.iter_mut().zip(from).zip(noise) {
-                    *to = from.saturating_add_signed(*n);
-                }
+        let Some(wet) = &self.wet else {
+            self.sensor.read(captured, width, &self.base, &mut frame.rgb);
+            tool::draw_plain(&self.rays, &self.depth, self.light, tip, &mut frame.rgb);
+            return;
+        };
+        frame.rgb.copy_from_slice(&wet.shown);
+        let things = wet.occlusion.now(captured.nanos() as f64 * 1e-9);
+        let palette = wet.shader.palette;
+        let hide = |kind: Kind, rgb: &mut [u8]| {
+            for thing in things.iter().filter(|t| t.kind == kind) {
+                effects::hide(thing, palette, &wet.cotton, [width, height], rgb);
             }
-        }
-        self.draw_shaft(tip, &mut frame.rgb);
+        };
+        hide(Kind::Cotton, &mut frame.rgb);
+        let scene = tool::Scene {
+            rays: &self.rays,
+            depth: &self.depth,
+            palette,
+            lamp: wet.shader.lamp(),
+            gloss: self.settings.gloss as f32,
+            blur_px: &|depth| wet.focus.blur_px(depth),
+        };
+        tool::draw(&scene, tip, &mut frame.rgb);
+        hide(Kind::Hand, &mut frame.rgb);
+        self.sensor.add(captured, width, &mut frame.rgb);
     }
 
-    /// A pixel's ray in the grid's axes, with 1 mm of depth a unit.
-    fn ray(&self, pixel: usize) -> Vector3<f64> {
-        let width = self.camera.size_px[0];
-        let (u, v) = ((pixel % width) as f64, (pixel / width) as f64);
-        let [fx, fy] = self.camera.focal_px;
-        let [cx, cy] = self.camera.centre_px;
-        self.turn * Vector3::new((u - cx) / fx, (v - cy) / fy, 1.0)
+    fn ends(&mut self, pixel: usize, end: End) {
+        self.seen[pixel] = end.seen;
+        self.depth[pixel] = end.depth as f32;
     }
 
-    /// Down to the plane of the craniotomy; through it where it is open.
-    fn first_look(&mut self, pixel: usize) {
-        let craniotomy = self.patient.craniotomy;
-        let ray = self.ray(pixel);
-        let eye = self.camera.patient_from_camera.position().coordinates();
-        let fall = ray.dot(&craniotomy.outward);
-        let depth = (craniotomy.centre - eye).dot(&craniotomy.outward) / if fall < -1e-6 { fall } else { -1e-6 };
-        let across = (eye + ray * depth - craniotomy.centre).norm();
-        self.depth[pixel] = depth as f32;
-        if across > craniotomy.radius_mm {
-            self.seen[pixel] = if across > craniotomy.radius_mm + RIM_MM { DRAPE } else { RIM };
-        } else {
-            self.march(pixel, depth);
-        }
-    }
-
-    /// From a depth to the first solid voxel (J. Amanatides, A. Woo, *A fast voxel traversal algorithm for
-    /// ray tracing*, Eurographics 1987).
-    fn march(&mut self, pixel: usize, from: f64) {
-        const EDGE: f64 = TRUTH_EDGE as f64;
-        let ray = self.ray(pixel);
-        let (mut enter, mut leave) = (from, f64::INFINITY);
-        for a in 0..3 {
-            let (p, q) = (-self.eye[a] / ray[a], (EDGE - self.eye[a]) / ray[a]);
-            enter = enter.max(p.min(q));
-            leave = leave.min(p.max(q));
-        }
-        self.seen[pixel] = NOTHING;
-        self.depth[pixel] = leave.min(1e6) as f32;
-        if enter.is_nan() || enter >= leave {
+    /// Looks along a row. Where tissue is smooth three of four pixels are found between their neighbours, which
+    /// are at most a third of a voxel apart.
+    fn look_along(&mut self, y: usize, from: impl Fn(usize) -> f64) {
+        let width = self.size_px()[0];
+        let first = y * width;
+        let cast = |x: usize, renderer: &mut Self| {
+            if on_tissue_or_open(renderer.seen[first + x]) {
+                renderer.look(first + x, from(x));
+            }
+        };
+        if self.wet.is_none() {
+            (0..width).for_each(|x| cast(x, self));
             return;
         }
-        let start = self.eye + ray * (enter + 1e-6);
-        let mut voxel: [i64; 3] = std::array::from_fn(|a| (start[a].floor() as i64).clamp(0, TRUTH_EDGE as i64 - 1));
-        let step: [i64; 3] = std::array::from_fn(|a| if ray[a] < 0.0 { -1 } else { 1 });
-        let pace: [f64; 3] = std::array::from_fn(|a| 1.0 / ray[a].abs().max(1e-12));
-        let mut next: [f64; 3] = std::array::from_fn(|a| {
-            let face = (voxel[a] + i64::from(step[a] > 0)) as f64;
-            (face - self.eye[a]) / if ray[a].abs() < 1e-12 { 1e-12 } else { ray[a] }
-        });
-        let mut depth = enter;
-        loop {
-            let index = voxel[0] as usize + TRUTH_EDGE * (voxel[1] as usize + TRUTH_EDGE * voxel[2] as usize);
-            if self.state[index] == SOLID {
-                self.seen[pixel] = index as u32;
-                self.depth[pixel] = depth as f32;
-                return;
-            }
-            let a = if next[0] <= next[1] && next[0] <= next[2] {
-                0
-            } else if next[1] <= next[2] {
-                1
-            } else {
-                2
-            };
-            depth = next[a];
-            next[a] += pace[a];
-            voxel[a] += step[a];
-            if voxel[a] < 0 || voxel[a] >= TRUTH_EDGE as i64 {
-                return;
+        (0..width).step_by(4).for_each(|x| cast(x, self));
+        for step in [2, 1] {
+            for x in (step..width).step_by(2 * step) {
+                if x + step >= width || !self.between(first + x, step) {
+                    cast(x, self);
+                }
             }
         }
     }
 
-    /// Colour of what the pixel sees, shaded by its normal; the lamp stands at the camera.
+    /// Puts a pixel between two others of its row, where both see the same smooth tissue.
+    fn between(&mut self, pixel: usize, step: usize) -> bool {
+        let Some(wet) = &mut self.wet else { return false };
+        if !on_tissue(self.seen[pixel - step]) || !on_tissue(self.seen[pixel + step]) {
+            return false;
+        }
+        let (a, b) = (wet.place[pixel - step], wet.place[pixel + step]);
+        if (a - b).norm_squared() > SMOOTH_MM * SMOOTH_MM {
+            return false;
+        }
+        let place = (a + b) * 0.5;
+        let Some(voxel) = wet.surface.nearest(&place) else { return false };
+        wet.place[pixel] = place;
+        self.seen[pixel] = voxel;
+        self.depth[pixel] = 0.5 * (self.depth[pixel - step] + self.depth[pixel + step]);
+        true
+    }
+
+    /// Casts a pixel's ray: down to the plane of the craniotomy, and through it where it is open, from
+    /// `from` on.
+    fn look(&mut self, pixel: usize, from: f64) {
+        let ray = self.rays.ray(pixel);
+        let depth = match self.rays.enter(&ray) {
+            Entry::Drape(depth) => return self.ends(pixel, End { seen: DRAPE, depth }),
+            Entry::Rim(depth) => return self.ends(pixel, End { seen: RIM, depth }),
+            Entry::Open(depth) => depth.max(from),
+        };
+        self.depth[pixel] = depth as f32;
+        let Some(wet) = &mut self.wet else {
+            let end = self.rays.march(&self.state, pixel, &ray, depth);
+            return self.ends(pixel, end);
+        };
+        let width = self.rays.lens.camera().size_px[0];
+        let hit = wet.surface.meet(&self.rays, [pixel % width, pixel / width], &ray, depth);
+        let end = hit.and_then(|hit| {
+            let voxel = wet.surface.nearest(&hit.place)?;
+            wet.place[pixel] = hit.place;
+            Some(End { seen: voxel, depth: f64::from(hit.depth) })
+        });
+        self.ends(pixel, end.unwrap_or(End { seen: NOTHING, depth: depth + TRUTH_EDGE as f64 }));
+    }
+
+    /// Colour of what the pixel sees.
     fn paint(&mut self, pixel: usize) {
-        let colour = match self.seen[pixel] {
-            DRAPE => self.lamp([38.0, 92.0, 88.0], [6.0, 14.0, 40.0]),
-            RIM => self.lamp([215.0, 205.0, 180.0], [28.0, 34.0, 84.0]),
-            NOTHING => [4.0, 4.0, 6.0],
-            seen => {
-                let ray = self.ray(pixel).normalize();
-                let facing = -self.normal(seen as usize).dot(&ray);
-                let shade = 0.3 + 0.7 * facing.clamp(0.0, 1.0);
-                self.albedo(seen as usize).map(|c| c * shade as f32)
-            }
+        let colour = match &self.wet {
+            Some(_) => self.wet_colour(pixel),
+            None => self.plain_colour(pixel),
         };
         for (to, c) in self.base[pixel * 3..pixel * 3 + 3].iter_mut().zip(colour) {
             *to = c.clamp(0.0, 255.0) as u8;
         }
     }
 
-    const fn lamp(&self, white: [f32; 3], violet: [f32; 3]) -> [f32; 3] {
-        match self.light {
-            Light::White => white,
-            Light::Violet => violet,
-        }
-    }
-
-    fn albedo(&self, index: usize) -> [f32; 3] {
-        let truth = &self.patient.truth;
-        let label = truth.labels[index];
-        let blood = truth.vessel_mm[index].min(truth.thin_vessel_mm[index]) < 0.3;
-        if blood {
-            return self.lamp([150.0, 30.0, 35.0], [14.0, 8.0, 30.0]);
-        }
-        let white = match label {
-            Label::Outside | Label::Skull => [210.0, 200.0, 175.0],
-            Label::Csf => [190.0, 165.0, 160.0],
-            Label::Grey => [205.0, 150.0, 140.0],
-            Label::White => [230.0, 210.0, 190.0],
-            Label::Infiltrated => [215.0, 180.0, 165.0],
-            Label::Enhancing => [165.0, 105.0, 100.0],
-            Label::Necrosis => [160.0, 150.0, 95.0],
-        };
-        let glow = f32::from(self.fluorescence[index]) / 255.0;
-        let violet = [22.0 + 190.0 * glow, 26.0 + 14.0 * glow, 72.0 + 10.0 * glow];
-        self.lamp(white, violet)
-    }
-
-    /// Out of the tissue: from solid to open voxels nearby, weighed evenly.
-    fn normal(&self, index: usize) -> Vector3<f64> {
-        let grid = &self.patient.truth.grid;
-        let v = grid.voxel(index).map(|c| c as i32);
-        let mut sum = Vector3::zeros();
-        for dz in -NORMAL_REACH..=NORMAL_REACH {
-            for dy in -NORMAL_REACH..=NORMAL_REACH {
-                for dx in -NORMAL_REACH..=NORMAL_REACH {
-                    let n = [v[0] + dx, v[1] + dy, v[2] + dz];
-                    let inside = n.iter().all(|c| (0..TRUTH_EDGE as i32).contains(c));
-                    if !inside || self.state[grid.index(n.map(|c| c as usize))] != SOLID {
-                        sum += Vector3::new(f64::from(dx), f64::from(dy), f64::from(dz));
-                    }
+    fn plain_colour(&mut self, pixel: usize) -> [f32; 3] {
+        match self.seen[pixel] {
+            DRAPE => Plain::drape(self.light),
+            RIM => Plain::rim(self.light),
+            NOTHING => Plain::NOTHING,
+            seen => {
+                let index = seen as usize;
+                let ray = self.rays.ray(pixel).normalize();
+                let back = || -self.rays.turn.column(2).into_owned();
+                let normal = match self.face {
+                    Some((face, normal)) if face == seen => normal,
+                    _ => Plain::normal(&self.state, &self.window, index).unwrap_or_else(back),
+                };
+                self.face = Some((seen, normal));
+                let facing = -normal.dot(&ray);
+                let shade = 0.3 + 0.7 * facing.clamp(0.0, 1.0);
+                let mut glow = f32::from(self.fluorescence[index]) / 255.0;
+                if self.settings.bleaching {
+                    glow *= self.bleaching.left(index);
                 }
+                let glow = (glow * self.drawn.glow_gain).min(1.0);
+                Plain::tissue(&self.window, self.light, index, glow).map(|c| c * shade as f32)
             }
         }
-        sum.try_normalize(1e-9).unwrap_or_else(|| -self.turn.column(2).into_owned())
     }
 
-    /// The shaft as a cone in the picture: along it, 1/depth and radius in pixels are linear.
-    fn draw_shaft(&self, tip: &TipInPatient, rgb: &mut [u8]) {
-        let [width, height] = self.camera.size_px;
-        let at = tip.position().coordinates();
-        let far: Point3<f64> = at - tip.z_axis() * SHAFT_MM;
-        let (Some(a), Some(b)) = (self.camera.project(&at), self.camera.project(&far)) else { return };
-        let metal = self.lamp([178.0, 182.0, 190.0], [40.0, 44.0, 96.0]);
-        let radius = |z: f64| self.camera.focal_px[0] * SHAFT_RADIUS_MM / z;
-        let (ra, rb) = (radius(a.2), radius(b.2));
-        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
-        let length2 = (dx * dx + dy * dy).max(1e-9);
-        let span = |p: f64, q: f64, n: usize| {
-            let (low, high) = ((p - ra).min(q - rb).max(0.0) as usize, (p + ra).max(q + rb) + 1.0);
-            low..high.clamp(0.0, n as f64) as usize
-        };
-        for y in span(a.1, b.1, height) {
-            for x in span(a.0, b.0, width) {
-                let (px, py) = (x as f64 - a.0, y as f64 - a.1);
-                let s = ((px * dx + py * dy) / length2).clamp(0.0, 1.0);
-                let r = ra + (rb - ra) * s;
-                let off2 = (px - dx * s) * (px - dx * s) + (py - dy * s) * (py - dy * s);
-                if off2 > r * r {
-                    continue;
-                }
-                let z = 1.0 / ((1.0 - s) / a.2 + s / b.2);
-                let pixel = y * width + x;
-                if z - SHAFT_RADIUS_MM > f64::from(self.depth[pixel]) {
-                    continue;
-                }
-                let shade = (0.35 + 0.65 * (1.0 - off2 / (r * r)).sqrt()) as f32;
-                for (to, c) in rgb[pixel * 3..pixel * 3 + 3].iter_mut().zip(metal) {
-                    *to = (c * shade) as u8;
-                }
+    fn wet_colour(&mut self, pixel: usize) -> [f32; 3] {
+        let [width, height] = self.size_px();
+        let Some(wet) = &self.wet else { return Plain::NOTHING };
+        let ray = self.rays.ray(pixel);
+        let light = effects::vignette([pixel % width, pixel / width], [width, height]);
+        let unit = ray.normalize().cast::<f32>();
+        let colour = match self.seen[pixel] {
+            NOTHING => Shader::nothing(),
+            DRAPE | RIM => {
+                let place = self.rays.eye + ray * f64::from(self.depth[pixel]);
+                wet.shader.surroundings(&place.cast(), &unit)
             }
-        }
+            _ => {
+                let place = wet.place[pixel];
+                let Some(spot) = wet.surface.spot(&place) else { return Shader::nothing() };
+                let below = self.rays.below(f64::from(self.depth[pixel]), &ray);
+                let left = if self.settings.bleaching { self.bleaching.left(spot.voxel as usize) } else { 1.0 };
+                let seen = Seen {
+                    label: self.window.labels[spot.voxel as usize],
+                    place,
+                    ray: unit,
+                    below_mm: below as f32,
+                    open: wet.surface.openness(&place, &spot.normal),
+                    cover: wet.cover_at(spot.first as usize, &spot.weights),
+                    glow: left * self.drawn.glow_gain,
+                    pixel_mm: self.depth[pixel] / self.rays.lens.camera().focal_px[0] as f32,
+                    spot: &spot,
+                };
+                wet.shader.tissue(&seen)
+            }
+        };
+        colour.map(|c| c * light)
     }
 }
 
-/// How brightly each voxel would glow, 0 to 255.
-///
-/// A correlated normal field gives each place a rank v in [0, 1]; tissue glows where v is below
-/// p = 0.11 + (0.87 − 0.11)·s, with s rising from 0 at a cell density of 0.5 to 1 at 0.8.
-fn fluorescence(patient: &Patient) -> Vec<u8> {
-    const MISSED: f64 = 1.0 - 0.89;
-    const FOUND: f64 = 0.87;
-    let truth = &patient.truth;
-    let seed = Draws::new(patient.seed(), Purpose::Fluorescence).bits();
-    let mut field: Vec<f32> = (0..truth.grid.len()).map(|i| normal_pair(mix(seed, i as u64)).0).collect();
-    // Two boxes of 7 voxels along each axis: σ² = 2 · (7² − 1)/12 = 8, σ = 2.8 mm.
-    for stride in [1, TRUTH_EDGE, TRUTH_EDGE * TRUTH_EDGE] {
-        box_of_seven(&mut field, stride);
-        box_of_seven(&mut field, stride);
-    }
-    let n = field.len() as f64;
-    let variance = field.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / n;
-    let scale = 1.0 / (2.0 * variance).sqrt();
-    let glow = |(index, g): (usize, &f32)| {
-        let label = truth.labels[index];
-        if !label.tissue() || label == Label::Necrosis {
-            return 0;
-        }
-        let s = ((f64::from(truth.density[index]) - 0.5) / 0.3).clamp(0.0, 1.0);
-        let p = MISSED + (FOUND - MISSED) * s * s * (3.0 - 2.0 * s);
-        let rank = 0.5 * (1.0 + libm::erf(f64::from(*g) * scale));
-        (((p - rank) / 0.06 + 0.5).clamp(0.0, 1.0) * 255.0) as u8
-    };
-    field.iter().enumerate().map(glow).collect()
+/// Pixels whose ray may change: all but those on the rim and the drape.
+const fn on_tissue_or_open(seen: u32) -> bool {
+    seen <= NOTHING
 }
 
-/// Sums of seven along one axis; the ends repeat.
-fn box_of_seven(field: &mut [f32], stride: usize) {
-    const N: usize = TRUTH_EDGE;
-    let mut line = [0.0_f32; N];
-    for block in 0..field.len() / (N * stride) {
-        for offset in 0..stride {
-            let start = block * N * stride + offset;
-            for (i, v) in line.iter_mut().enumerate() {
-                *v = field[start + i * stride];
-            }
-            for i in 0..N {
-                let sum: f32 = (0..7).map(|d| line[(i + d).saturating_sub(3).min(N - 1)]).sum();
-                field[start + i * stride] = sum;
+impl Wet {
+    fn new(
+        patient: &Patient,
+        window: &Window,
+        rays: &Rays,
+        settings: &MicroscopeSettings,
+        light: Light,
+        state: &[u8],
+        glow: &[u8],
+    ) -> Self {
+        let camera = rays.lens.camera();
+        let n = camera.size_px[0] * camera.size_px[1];
+        let axes = [rays.turn.column(2).into_owned(), rays.turn.column(1).into_owned()];
+        let down = -patient.craniotomy.outward;
+        let shader = Shader::new(patient, &window.grid, settings.look, light, settings.gloss, axes, &down);
+        let labels = &window.labels;
+        let iso = camera.patient_from_camera.isometry();
+        Self {
+            surface: Surface::new(state, |i| Stain { colour: shader.stain(labels[i]), glow: glow[i] }),
+            focus: Focus::new(settings, camera.size_px, iso.inverse_transform_point(&patient.corridor.entry).z),
+            occlusion: Occlusion::new(patient.seed(), *settings),
+            cotton: Noise::new(patient.seed() ^ 0xc0),
+            place: vec![Vector3::zeros(); n],
+            blood: vec![0; state.len()],
+            film: vec![0; state.len()],
+            covered: Vec::new(),
+            shown: vec![0; n * 3],
+            shader,
+        }
+    }
+
+    /// Takes over what is wet.
+    fn cover(&mut self, films: &Films, window: &Window) {
+        for voxel in self.covered.drain(..) {
+            (self.blood[voxel as usize], self.film[voxel as usize]) = (0, 0);
+        }
+        for film in &films.films {
+            if let Some(voxel) = window.voxel(film.voxel) {
+                (self.blood[voxel as usize], self.film[voxel as usize]) = (film.blood, film.wet);
+                self.covered.push(voxel);
             }
         }
+    }
+
+    fn cover_at(&self, first: usize, weights: &[f32; 8]) -> Cover {
+        if self.covered.is_empty() {
+            return Cover::default();
+        }
+        let mut cover = Cover::default();
+        for (n, weight) in weights.iter().enumerate() {
+            let index = first + CORNER[n];
+            cover.blood += weight * f32::from(self.blood[index]) / 255.0;
+            cover.wet += weight * f32::from(self.film[index]) / 255.0;
+        }
+        cover
     }
 }

@@ -1,28 +1,95 @@
-//! The scanner: T1c and FLAIR of the whole head at 1 mm.
+//! The scanner: T1, T1c, T2 and FLAIR of the whole head at 1 mm, and an MRA of 0.5 mm around the tumour.
 //!
-//! Contrast from the template's T1; the rim enhances, necrosis and cavity are dark, oedema is bright on
-//! FLAIR by its cell density, vessels of 0.8 mm and more are bright on T1c. On it: blur, a smooth bias
-//! field and Rician noise. **Frames:** memory is LPS; the NIfTI files are RAS, as NIfTI's world is.
-//! **Allocation:** about 60 MB a scan. **Not modelled:** distortion by air, movement.
+//! [`contrasts`] says how bright tissue is, this file paints the head with it, [`intraop`] what surgery
+//! added, [`mra`] flowing blood, and [`artefacts`] what the picture suffers. [`nifti`] and [`dicom`] write
+//! files. **Frames:** patient LPS, mm. **Units:** painted over white matter's intensity; scans in a
+//! scanner's own, white matter at about 222. **Allocation:** about 60 MB a scan. **Determinism:** contrasts
+//! by the patient's seed, artefacts by seed, time and modality.
+
+pub(crate) mod artefacts;
+pub(crate) mod contrasts;
+mod dicom;
+pub(crate) mod figures;
+mod intraop;
+mod mra;
+mod nifti;
 
 use crate::anatomy::head::{Head, SCALP_OUTER_MM, SKULL_INNER_MM, SKULL_OUTER_MM, tissue};
 use crate::patient::Patient;
-use crate::random::{Draws, Purpose, mix, normal_pair};
+use crate::random::{Draws, Purpose};
 use crate::truth::Label;
+use crate::tumour::noise;
+use artefacts::Artefacts;
 use bregma_core::flow::{Modality, Volume};
 use bregma_core::time::Instant;
+use contrasts::{ContrastMode, Contrasts};
 use nalgebra::{Matrix4, Point3, Vector3};
-use ndarray::{Array3, ShapeBuilder};
-use nifti::NiftiHeader;
-use nifti::writer::WriterOptions;
 use std::path::{Path, PathBuf};
 
 /// Thinnest vessel that T1c shows in part, radius.
 const SHOWN_RADIUS_MM: f64 = 0.4;
-/// Noise of each channel, in units of a scan where white matter on T1c is 222.
-const NOISE: f32 = 5.0;
-/// Largest share by which the bias field changes intensities.
-const BIAS: f64 = 0.08;
+/// Intensity of white matter in the files, before the patient's gain.
+const WHITE: f32 = 222.0;
+/// Air's intensity over white matter's, before noise.
+const AIR: f32 = 0.005;
+/// Cell densities between which oedema's water rises from nothing to all.
+const WATER: [f32; 2] = [0.04, 0.28];
+
+/// What scans are drawn from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScannerSettings {
+    /// Contrasts.
+    pub contrasts: ContrastMode,
+    /// Share of FLAIR and T2 scans with slices of 2 to 5 mm.
+    pub thick_share: f64,
+    /// Share of scans in which the patient moved.
+    pub motion_share: f64,
+    /// Share of scans that do not cover the whole head.
+    pub partial_share: f64,
+    /// By how much noise is stronger in the middle of the head than outside it, as parallel imaging has it; a
+    /// share.
+    pub noise_rise: f64,
+}
+
+impl Default for ScannerSettings {
+    fn default() -> Self {
+        Self {
+            contrasts: ContrastMode::Measured,
+            thick_share: 0.1,
+            motion_share: 0.1,
+            partial_share: 0.05,
+            noise_rise: 0.0,
+        }
+    }
+}
+
+impl ScannerSettings {
+    /// Of the foreign world: another scanner's contrasts, more of what spoils scans, uneven noise.
+    #[must_use]
+    pub const fn foreign() -> Self {
+        Self {
+            contrasts: ContrastMode::Foreign,
+            thick_share: 0.3,
+            motion_share: 0.25,
+            partial_share: 0.1,
+            noise_rise: 1.5,
+        }
+    }
+
+    /// The first share that is none.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        let shares = [
+            ("scanner.thick_share", self.thick_share),
+            ("scanner.motion_share", self.motion_share),
+            ("scanner.partial_share", self.partial_share),
+        ];
+        if !(0.0..=5.0).contains(&self.noise_rise) {
+            return Err(("scanner.noise_rise", self.noise_rise.to_string()));
+        }
+        let wrong = shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share));
+        wrong.map_or(Ok(()), |(name, share)| Err((name, share.to_string())))
+    }
+}
 
 /// A scan could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +116,25 @@ impl Patient {
     pub fn write_preoperative(&self, dir: &Path) -> Result<[PathBuf; 2], WriteScanError> {
         let paths = [dir.join("t1c.nii.gz"), dir.join("flair.nii.gz")];
         for (path, modality) in paths.iter().zip([Modality::T1c, Modality::Flair]) {
-            write(&self.scan(modality), self.uid(), path)?;
+            nifti::write(&self.scan(modality), self.uid(), path)?;
         }
         Ok(paths)
+    }
+
+    /// Writes any scan of this patient as a NIfTI file, `.nii` or `.nii.gz` by its name.
+    ///
+    /// # Errors
+    /// [`WriteScanError`] with the file and what is wrong.
+    pub fn write_nifti(&self, volume: &Volume, path: &Path) -> Result<(), WriteScanError> {
+        nifti::write(volume, self.uid(), path)
+    }
+
+    /// Writes any scan of this patient as a DICOM series, one file a slice, into a folder that exists.
+    ///
+    /// # Errors
+    /// [`WriteScanError`] with the file and what is wrong.
+    pub fn write_dicom(&self, volume: &Volume, dir: &Path) -> Result<Vec<PathBuf>, WriteScanError> {
+        dicom::write(volume, self.seed, self.uid(), dir)
     }
 
     /// Writes the label map of [`Patient::anatomy`] as `regions.nii.gz` into a folder.
@@ -71,56 +154,83 @@ impl Patient {
             frame: anatomy.frame,
             acquired: Instant::START,
         };
-        write(&map, self.uid(), &path)?;
+        nifti::write(&map, self.uid(), &path)?;
         Ok(path)
     }
 
-    /// A scan with what is open by then: `open[i]` for each truth voxel.
+    /// A scan with what is open by then: `open[i]` for each truth voxel; nothing has moved.
     pub(crate) fn scan_with(&self, modality: Modality, acquired: Instant, open: Option<&[bool]>) -> Volume {
-        let head = &self.head;
-        let mut picture = brain_and_shells(head, modality);
-        self.add_tumour(modality, open, &mut picture);
-        if modality == Modality::T1c {
-            self.add_vessels(open, &mut picture);
+        self.scan_moved(modality, acquired, open, None)
+    }
+
+    fn contrasts(&self, modality: Modality) -> Contrasts {
+        Contrasts::drawn(self.seed, modality, self.scanner.contrasts, self.enhances)
+    }
+
+    /// The head at rest before surgery, over white matter's intensity.
+    fn paint(&self, modality: Modality, contrasts: &Contrasts) -> Vec<f32> {
+        let mut picture = brain_and_shells(&self.head, contrasts);
+        self.add_tumour(contrasts, &mut picture);
+        if matches!(modality, Modality::T1c | Modality::T2) {
+            self.add_vessels(contrasts.vessel, &mut picture);
         }
-        blur(&mut picture, head.grid.dims);
-        let seed = Draws::new(self.seed ^ acquired.nanos(), Purpose::Scan).bits() ^ modality as u64;
-        degrade(&mut picture, head.grid.dims, seed);
+        picture
+    }
+
+    /// Puts a painted picture through the scanner.
+    fn acquire(&self, modality: Modality, acquired: Instant, mut picture: Vec<f32>) -> Volume {
+        let head = &self.head;
+        let mut draws = Draws::new(self.seed ^ acquired.nanos() ^ (modality as u64) << 60, Purpose::Scan);
+        let gain = WHITE * draws.uniform(0.9, 1.1) as f32;
+        let artefacts = Artefacts::drawn(&mut draws, &self.scanner, modality);
+        artefacts.apply(&mut picture, head.grid.dims, 1.0, gain);
+        let [nx, ny, _] = head.grid.dims;
+        let (intensities, slices, first, step) = artefacts.sliced(picture, head.grid.dims);
         let [x, y, z] = head.grid.origin;
         Volume {
             modality,
-            dims: head.grid.dims,
-            intensities: picture,
-            patient_from_voxel: Matrix4::new_translation(&Vector3::new(x, y, z)),
+            dims: [nx, ny, slices],
+            intensities,
+            patient_from_voxel: Matrix4::new_translation(&Vector3::new(x, y, z + first))
+                .prepend_nonuniform_scaling(&Vector3::new(1.0, 1.0, step)),
             frame: self.frame(),
             acquired,
         }
     }
 
-    fn add_tumour(&self, modality: Modality, open: Option<&[bool]>, picture: &mut [f32]) {
+    fn add_tumour(&self, contrasts: &Contrasts, picture: &mut [f32]) {
         let truth = &self.truth;
-        for (index, label) in truth.labels.iter().enumerate() {
-            let at = truth.grid.centre(truth.grid.voxel(index));
-            let Some(voxel) = self.head.grid.containing(&at) else { continue };
-            let value = &mut picture[self.head.grid.index(voxel)];
-            if open.is_some_and(|o| o[index]) && *label != Label::Outside {
-                *value = if modality == Modality::T1c { 45.0 } else { 25.0 };
+        let texture = noise::field(&truth.grid, 5.0, Draws::new(self.seed, Purpose::Contrast).bits());
+        let [nx, _, _] = truth.grid.dims;
+        for row in 0..truth.grid.len() / nx {
+            let start = row * nx;
+            if truth.density[start..start + nx].iter().all(|u| *u <= WATER[0]) {
                 continue;
             }
-            let u = truth.density[index];
-            *value = match (modality, label) {
-                (Modality::T1c, Label::Enhancing) => 330.0,
-                (Modality::T1c, Label::Necrosis) => 75.0,
-                (Modality::Flair, Label::Enhancing) => 205.0,
-                (Modality::Flair, Label::Necrosis) => 95.0,
-                (Modality::Flair, l) if l.tissue() => *value + 110.0 * (u / 0.4).min(1.0),
-                (_, l) if l.tissue() => *value * (1.0 - 0.2 * u),
-                _ => *value,
-            };
+            for (i, texture) in texture.iter().enumerate().skip(start).take(nx) {
+                let u = truth.density[i];
+                let label = truth.labels[i];
+                if u <= WATER[0] || !label.tissue() {
+                    continue;
+                }
+                let at = truth.grid.centre(truth.grid.voxel(i));
+                let Some(voxel) = self.head.grid.containing(&at) else { continue };
+                let value = &mut picture[self.head.grid.index(voxel)];
+                let varied = |level: f32, share: f32| level * (1.0 + share * texture.clamp(-2.5, 2.5));
+                *value = match label {
+                    // The agent's part of the rim varies, not the tissue below it.
+                    Label::Enhancing => 1.0 + (contrasts.rim - 1.0) * varied(1.0, contrasts.patchy),
+                    Label::Necrosis => varied(contrasts.necrosis, 0.08),
+                    _ => {
+                        let water = ((u - WATER[0]) / (WATER[1] - WATER[0])).min(1.0);
+                        *value + water * (varied(contrasts.oedema, 0.06) - *value)
+                    }
+                };
+            }
         }
     }
 
-    fn add_vessels(&self, open: Option<&[bool]>, picture: &mut [f32]) {
+    fn add_vessels(&self, level: f32, picture: &mut [f32]) {
         let grid = &self.head.grid;
         for vessel in self.vessels.iter().filter(|v| v.radius_mm >= SHOWN_RADIUS_MM) {
             let middle: Point3<f64> = nalgebra::center(&vessel.start, &vessel.end);
@@ -128,14 +238,11 @@ impl Patient {
             let [xs, ys, zs] = grid.around(&middle, reach);
             for (k, j) in zs.flat_map(|k| ys.clone().map(move |j| (k, j))) {
                 for i in xs.clone() {
-                    let at = grid.centre([i, j, k]);
-                    let gone = open
-                        .is_some_and(|o| self.truth.grid.containing(&at).is_some_and(|v| o[self.truth.grid.index(v)]));
                     // Share of the voxel that is blood, linear over its width.
-                    let share = (0.5 - vessel.distance_mm(&at)).clamp(0.0, 1.0) as f32;
-                    if share > 0.0 && !gone {
+                    let share = (0.5 - vessel.distance_mm(&grid.centre([i, j, k]))).clamp(0.0, 1.0) as f32;
+                    if share > 0.0 {
                         let value = &mut picture[grid.index([i, j, k])];
-                        *value += share * (310.0 - *value).max(0.0);
+                        *value += share * (level - *value);
                     }
                 }
             }
@@ -144,159 +251,55 @@ impl Patient {
 }
 
 /// Brain by its T1, and what lies around it by its distance.
-fn brain_and_shells(head: &Head, modality: Modality) -> Vec<f32> {
-    let t1c = modality == Modality::T1c;
-    let outside = |index: usize| {
-        let above = -head.depth_mm(&head.grid.centre(head.grid.voxel(index)));
-        match above {
-            a if a < SKULL_INNER_MM => {
-                if t1c {
-                    62.0
-                } else {
-                    22.0
-                }
-            }
-            a if a < SKULL_OUTER_MM => 28.0,
-            a if a < SCALP_OUTER_MM => {
-                if t1c {
-                    170.0
-                } else {
-                    120.0
-                }
-            }
-            _ => 2.0,
-        }
+fn brain_and_shells(head: &Head, contrasts: &Contrasts) -> Vec<f32> {
+    let of_t1 = contrasts.of_t1();
+    let outside = |above: f32| match f64::from(above) {
+        a if a < SKULL_INNER_MM => contrasts.dura,
+        a if a < SKULL_OUTER_MM => contrasts.bone,
+        a if a < SCALP_OUTER_MM => contrasts.scalp,
+        _ => AIR,
     };
-    let value = |(index, t): (usize, &u8)| {
-        let t1 = f32::from(head.t1[index]);
-        match *t {
-            tissue::OUTSIDE => outside(index),
-            _ if t1c => t1,
-            // CSF 68 becomes 22, grey 166 becomes 140, white 222 becomes 112.
-            _ if t1 < 68.0 => 22.0,
-            _ if t1 < 166.0 => 22.0 + (t1 - 68.0) * (118.0 / 98.0),
-            _ => 140.0 - (t1 - 166.0) * 0.5,
+    let [nx, ny, _] = head.grid.dims;
+    let mut depths = vec![0.0; nx];
+    let mut picture = Vec::with_capacity(head.grid.len());
+    for row in 0..head.grid.len() / nx {
+        let tissues = &head.tissue[row * nx..(row + 1) * nx];
+        let t1 = &head.t1[row * nx..(row + 1) * nx];
+        let inside = tissues.iter().all(|t| *t != tissue::OUTSIDE);
+        if !inside {
+            depth_row(head, row % ny, row / ny, &mut depths);
         }
-    };
-    head.tissue.iter().enumerate().map(value).collect()
-}
-
-/// Three taps along each axis: 0.15, 0.7, 0.15.
-fn blur(picture: &mut [f32], dims: [usize; 3]) {
-    let mut stride = 1;
-    for n in dims {
-        // Blocks of `n` lines of `stride` values: the axis runs across the lines.
-        for block in picture.chunks_exact_mut(n * stride) {
-            let mut before: Vec<f32> = block[..stride].to_vec();
-            for line in 0..n {
-                let (here, rest) = block[line * stride..].split_at_mut(stride);
-                for (i, value) in here.iter_mut().enumerate() {
-                    let old = *value;
-                    let after = rest.get(i).copied().unwrap_or(old);
-                    *value = 0.7 * old + 0.15 * (before[i] + after);
-                    before[i] = old;
-                }
-            }
-        }
-        stride *= n;
+        picture.extend(tissues.iter().zip(t1).zip(&depths).map(|((t, t1), depth)| match *t {
+            tissue::OUTSIDE => outside(-depth),
+            _ => of_t1[usize::from(*t1)],
+        }));
     }
+    picture
 }
 
-/// Bias field, then Rician noise: the length of a signal with noise in both channels.
-fn degrade(picture: &mut [f32], dims: [usize; 3], seed: u64) {
-    let c: [f64; 6] = std::array::from_fn(|i| {
-        let unit = (mix(seed, i as u64) >> 11) as f64 / (1_u64 << 53) as f64;
-        (2.0 * unit - 1.0) * BIAS / 3.0
-    });
-    let [nx, ny, nz] = dims;
-    for (row, line) in picture.chunks_exact_mut(nx).enumerate() {
-        let y = 2.0 * (row % ny) as f64 / ny as f64 - 1.0;
-        let z = 2.0 * (row / ny) as f64 / nz as f64 - 1.0;
-        for (i, value) in line.iter_mut().enumerate() {
-            let x = 2.0 * i as f64 / nx as f64 - 1.0;
-            let bias = 1.0 + x * (c[0] + c[3] * y) + y * (c[1] + c[4] * z) + z * (c[2] + c[5] * x);
-            let (a, b) = normal_pair(mix(seed, (row * nx + i + 6) as u64));
-            let real = *value * bias as f32 + NOISE * a;
-            *value = (real * real + NOISE * NOISE * b * b).sqrt();
-        }
-    }
-}
-
-fn write(volume: &Volume, uid: &str, path: &Path) -> Result<(), WriteScanError> {
-    let failed = |why: String| WriteScanError { path: path.to_owned(), why };
-    let [nx, ny, nz] = volume.dims;
-    let m = &volume.patient_from_voxel;
-    // LPS to RAS: the first two rows change their sign. The axes are the patient's, so the rotation of
-    // the qform is half a turn about z.
-    let row = |r: usize, sign: f64| std::array::from_fn::<f32, 4, _>(|c| (sign * m[(r, c)]) as f32);
-    let mut header = NiftiHeader {
-        pixdim: [m[(0, 0)] as f32; 8],
-        xyzt_units: 2,
-        sform_code: 1,
-        qform_code: 1,
-        srow_x: row(0, -1.0),
-        srow_y: row(1, -1.0),
-        srow_z: row(2, 1.0),
-        quatern_b: 0.0,
-        quatern_c: 0.0,
-        quatern_d: 1.0,
-        quatern_x: -m[(0, 3)] as f32,
-        quatern_y: -m[(1, 3)] as f32,
-        quatern_z: m[(2, 3)] as f32,
-        ..NiftiHeader::default()
+/// Depth below the brain's surface along one row of the head's grid, from the coarse grid at twice its
+/// spacing: a fine voxel lies a quarter of a coarse one from the nearest centre.
+fn depth_row(head: &Head, j: usize, k: usize, depths: &mut [f32]) {
+    let coarse = &head.coarse;
+    let near = |fine: usize, n: usize| {
+        let c = fine as f32 / 2.0 - 0.25;
+        let low = (c.max(0.0) as usize).min(n - 1);
+        (low, (low + 1).min(n - 1), (c - low as f32).clamp(0.0, 1.0))
     };
-    header.set_description_str(uid).map_err(|e| failed(e.to_string()))?;
-    // Whole numbers: a scanner's own.
-    let values: Vec<i16> = volume.intensities.iter().map(|v| v.round() as i16).collect();
-    let array = Array3::from_shape_vec((nx, ny, nz).f(), values).map_err(|e| failed(e.to_string()))?;
-    WriterOptions::new(path).reference_header(&header).write_nifti(&array).map_err(|e| failed(e.to_string()))
+    let [nx, ny, nz] = coarse.dims;
+    let ((y0, y1, fy), (z0, z1, fz)) = (near(j, ny), near(k, nz));
+    let line = |y: usize, z: usize| &head.depth[nx * (y + ny * z)..][..nx];
+    let (a, b, c, d) = (line(y0, z0), line(y1, z0), line(y0, z1), line(y1, z1));
+    let at = |i: usize| {
+        let (low, high) = (a[i] + (b[i] - a[i]) * fy, c[i] + (d[i] - c[i]) * fy);
+        low + (high - low) * fz
+    };
+    for (i, depth) in depths.iter_mut().enumerate() {
+        let (x0, x1, fx) = near(i, nx);
+        let (low, high) = (at(x0), at(x1));
+        *depth = low + (high - low) * fx;
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::patient::tests::grown;
-    use nifti::{NiftiObject, ReaderOptions};
-
-    fn mean(volume: &Volume, patient: &Patient, wanted: impl Fn(usize) -> bool) -> f32 {
-        let (truth, head) = (&patient.truth, &patient.head);
-        let at = |i: usize| head.grid.containing(&truth.grid.centre(truth.grid.voxel(i)));
-        let found = (0..truth.grid.len()).filter(|i| wanted(*i)).filter_map(at);
-        let values: Vec<f32> = found.map(|v| volume.intensities[head.grid.index(v)]).collect();
-        values.iter().sum::<f32>() / values.len() as f32
-    }
-
-    #[test]
-    fn rim_and_oedema_show_and_necrosis_does_not() {
-        let p = grown();
-        let of = |volume: &Volume, label| mean(volume, &p, |i| p.truth.labels[i] == label);
-        let t1c = p.scan(Modality::T1c);
-        assert!(of(&t1c, Label::Enhancing) > of(&t1c, Label::White) + 40.0);
-        assert!(of(&t1c, Label::Necrosis) < of(&t1c, Label::White) - 40.0);
-        let flair = p.scan(Modality::Flair);
-        assert!(of(&flair, Label::Infiltrated) > of(&flair, Label::White) + 40.0);
-        assert!(t1c.intensities.iter().all(|v| v.is_finite()));
-    }
-
-    #[test]
-    fn a_written_scan_lies_where_the_patient_does() {
-        let p = grown();
-        let dir = tempfile::tempdir().expect("a folder");
-        let paths = p.write_preoperative(dir.path()).expect("writes");
-        let object = ReaderOptions::new().read_file(&paths[0]).expect("reads back");
-        let header = object.header().clone();
-        let text = String::from_utf8_lossy(&header.descrip).into_owned();
-        assert_eq!(text.trim_end_matches('\0'), p.uid());
-        let data = object.into_volume().into_nifti_typed_data::<i16>().expect("whole numbers");
-        let scan = p.scan(Modality::T1c);
-        // A voxel keeps its value, and its place by the file's own RAS affine is its place in LPS.
-        let voxel = [60_usize, 100, 90];
-        let index = voxel[0] + scan.dims[0] * (voxel[1] + scan.dims[1] * voxel[2]);
-        assert!((f32::from(data[index]) - scan.intensities[index]).abs() <= 0.5);
-        let row = |r: [f32; 4]| (0..3).map(|a| f64::from(r[a]) * voxel[a] as f64).sum::<f64>() + f64::from(r[3]);
-        let ras = [row(header.srow_x), row(header.srow_y), row(header.srow_z)];
-        let lps = p.head.grid.centre(voxel);
-        assert!((ras[0] + lps.x).abs() < 1e-3 && (ras[1] + lps.y).abs() < 1e-3 && (ras[2] - lps.z).abs() < 1e-3);
-        assert!(p.write_preoperative(&dir.path().join("absent")).is_err());
-    }
-}
+mod tests;

@@ -20,12 +20,15 @@ pub(crate) struct Field {
     back: Vec<Vector3<f32>>,
     /// Rises with every change.
     version: u64,
+    /// Longest displacement, mm.
+    largest_mm: f64,
 }
 
 impl Field {
     /// Nothing has moved.
     pub(crate) fn still(grid: Grid) -> Self {
-        Self { grid, forward: vec![Vector3::zeros(); grid.len()], back: vec![Vector3::zeros(); grid.len()], version: 0 }
+        let zeros = vec![Vector3::zeros(); grid.len()];
+        Self { grid, forward: zeros.clone(), back: zeros, version: 0, largest_mm: 0.0 }
     }
 
     pub(crate) const fn grid(&self) -> &Grid {
@@ -41,10 +44,16 @@ impl Field {
         &self.forward
     }
 
+    /// Nothing has moved further than that, mm.
+    pub(crate) const fn largest_mm(&self) -> f64 {
+        self.largest_mm
+    }
+
     /// Sets every displacement and finds the way back.
     pub(crate) fn update(&mut self, set: impl FnOnce(&mut [Vector3<f32>])) {
         set(&mut self.forward);
         self.version += 1;
+        self.largest_mm = self.forward.iter().map(|u| f64::from(u.norm())).fold(0.0, f64::max);
         for index in 0..self.back.len() {
             let now = self.grid.centre(self.grid.voxel(index));
             // The last inverse is near the new one.

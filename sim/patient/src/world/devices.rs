@@ -6,6 +6,7 @@ use super::SharedWorld;
 use bregma_core::devices::{Arm, DeviceFault, EnablingInput, Instrument, Scanner, Tracker};
 use bregma_core::flow::{ArmState, Consent, Energy, InstrumentState, Modality, Sent, TipPose, Volume};
 use bregma_core::time::Instant;
+use std::sync::Arc;
 
 /// The arm.
 #[derive(Clone)]
@@ -70,14 +71,14 @@ impl EnablingInput for PedalHandle {
 impl Scanner for ScannerHandle {
     /// T1c and FLAIR of the head as it is now.
     fn scan(&mut self, now: Instant) -> Result<Vec<Volume>, DeviceFault> {
-        let (patient, open) = {
+        let (patient, open, field) = {
             let world = self.0.at(now);
             if world.inside() {
                 return Err(fault("simulated scanner", "the instrument is in the head; retract it before a scan"));
             }
             let open: Vec<bool> = world.resection.state.iter().map(|s| *s > 0).collect();
-            (world.patient.clone(), open)
+            (world.patient.clone(), open, Arc::clone(world.shift.shared()))
         };
-        Ok([Modality::T1c, Modality::Flair].map(|m| patient.scan_with(m, now, Some(&open))).into())
+        Ok([Modality::T1c, Modality::Flair].map(|m| patient.scan_moved(m, now, Some(&open), Some(&field))).into())
     }
 }

@@ -1,7 +1,8 @@
 //! The aspirator at work: what it removes, and what tip and shaft touch.
 //!
 //! Energised, it removes tissue within 2 mm of the tip, nearest first, at a limited rate; vessels stay,
-//! as they do under an ultrasonic aspirator. **Events:** entering a forbidden structure counts once until
+//! as they do under an ultrasonic aspirator. **Where:** the instrument is in the now, tissue is kept at rest;
+//! a field takes one to the other. Which voxel is removed and counted depends on nothing else. **Events:** entering a forbidden structure counts once until
 //! it is left. **Allocation:** none in a step. **Not modelled:** contact, stiffness, tugging, blood.
 
 use super::TipInPatient;
@@ -9,6 +10,7 @@ use super::arm::SHAFT_RADIUS_MM;
 use crate::anatomy::vessels::FORBIDDEN_DIAMETER_MM;
 use crate::distance;
 use crate::patient::Patient;
+use crate::shift::field::Field;
 use crate::truth::{Label, OPEN, REMOVED, SOLID};
 use crate::tumour::HEALTHY_DENSITY;
 use bregma_core::flow::Capsule;
@@ -27,8 +29,10 @@ const RESECTABLE_VESSEL_MM: f32 = 1.0;
 const SHAFT_IN_HEAD_MM: usize = 80;
 /// A structure counts as left that far from its surface, mm.
 const LEFT_MM: f64 = 0.5;
-/// Voxels of 1 mm within [`REACH_MM`] of a point lie in a box of 5 × 5 × 5.
-const NEAR_MAX: usize = 125;
+/// Room around the reach in which voxels are looked for at rest: tissue there is stretched by less.
+const STRETCH_MM: f64 = 1.0;
+/// Voxels of 1 mm within 2 mm and that of a point lie in a box of 7 × 7 × 7.
+const NEAR_MAX: usize = 343;
 
 pub(crate) struct Resection {
     /// Of each truth voxel: [`SOLID`], [`OPEN`] or [`REMOVED`].
@@ -85,20 +89,23 @@ impl Resection {
     }
 
     /// Removes at most `allowed_mm3` and what was left over, nearest first.
-    pub(crate) fn remove(&mut self, patient: &Patient, tip: &TipInPatient, allowed_mm3: f64) {
+    pub(crate) fn remove(&mut self, patient: &Patient, field: &Field, tip: &TipInPatient, allowed_mm3: f64) {
         let truth = &patient.truth;
         let at = tip.position().coordinates();
         let mut near = [(0.0_f64, 0_usize); NEAR_MAX];
         let mut count = 0;
-        let [xs, ys, zs] = truth.grid.around(&at, REACH_MM);
+        let [xs, ys, zs] = truth.grid.around(&field.rest(&at), REACH_MM + STRETCH_MM);
         for k in zs {
             for j in ys.clone() {
                 for i in xs.clone() {
                     let index = truth.grid.index([i, j, k]);
                     let label = truth.labels[index];
                     let removable = self.state[index] == SOLID && (label.tissue() || label == Label::Csf);
-                    let far = nalgebra::distance(&truth.grid.centre([i, j, k]), &at);
-                    if removable && far <= REACH_MM && count < NEAR_MAX {
+                    if !removable {
+                        continue;
+                    }
+                    let far = nalgebra::distance(&field.now(&truth.grid.centre([i, j, k])), &at);
+                    if far <= REACH_MM && count < NEAR_MAX {
                         near[count] = (far, index);
                         count += 1;
                     }
@@ -135,13 +142,13 @@ impl Resection {
     }
 
     /// Counts what tip and shaft entered.
-    pub(crate) fn touch(&mut self, patient: &Patient, tip: &TipInPatient, energised: bool) {
+    pub(crate) fn touch(&mut self, patient: &Patient, field: &Field, tip: &TipInPatient, energised: bool) {
         let truth = &patient.truth;
         let at = tip.position().coordinates();
         let back: Vector3<f64> = -tip.z_axis();
         let (mut vessel, mut thin, mut eloquent) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
         for mm in 0..SHAFT_IN_HEAD_MM {
-            let Some(voxel) = truth.grid.containing(&(at + back * mm as f64)) else { break };
+            let Some(voxel) = truth.grid.containing(&field.rest(&(at + back * mm as f64))) else { break };
             let index = truth.grid.index(voxel);
             vessel = vessel.min(f64::from(truth.vessel_mm[index]));
             eloquent = eloquent.min(f64::from(truth.eloquent_mm[index]));
@@ -150,7 +157,7 @@ impl Resection {
             }
         }
         // Fields are read at voxel centres, up to 0.87 mm from the shaft: exact only where they are near.
-        let gap = if vessel < SHAFT_RADIUS_MM + 2.0 { vessel_gap(patient, &at, &back) } else { f64::INFINITY };
+        let gap = if vessel < SHAFT_RADIUS_MM + 2.0 { vessel_gap(patient, field, &at, &back) } else { f64::INFINITY };
         self.violations += u32::from(gap < 0.0 && !self.in_vessel);
         self.in_vessel = gap < 0.0 || (self.in_vessel && gap < LEFT_MM);
         let gap = eloquent - SHAFT_RADIUS_MM;
@@ -158,11 +165,11 @@ impl Resection {
         // Removal reaches further than the tip: it has left when nothing eloquent is within reach.
         self.in_eloquent = gap < 0.0 || (self.in_eloquent && eloquent < REACH_MM + LEFT_MM);
         if energised && thin < SHAFT_RADIUS_MM + 1.0 {
-            self.bleed(patient, &at);
+            self.bleed(patient, &field.rest(&at));
         }
     }
 
-    /// The energised tip inside a vessel that no scan shows: once a vessel piece.
+    /// The energised tip, taken to rest, inside a vessel that no scan shows: once a vessel piece.
     fn bleed(&mut self, patient: &Patient, tip: &Point3<f64>) {
         for (vessel, bled) in patient.vessels.iter().zip(&mut self.bled) {
             let thin = 2.0 * vessel.radius_mm < FORBIDDEN_DIAMETER_MM;
@@ -174,11 +181,15 @@ impl Resection {
     }
 }
 
-/// Smallest gap between the shaft and a forbidden vessel, mm; negative inside.
-fn vessel_gap(patient: &Patient, tip: &Point3<f64>, back: &Vector3<f64>) -> f64 {
+/// Smallest gap between the shaft and a forbidden vessel where that is now, mm; negative inside.
+fn vessel_gap(patient: &Patient, field: &Field, tip: &Point3<f64>, back: &Vector3<f64>) -> f64 {
     let far = tip + back * SHAFT_IN_HEAD_MM as f64;
-    let wide = patient.vessels.iter().filter(|v| 2.0 * v.radius_mm >= FORBIDDEN_DIAMETER_MM);
-    wide.map(|v| between(v, tip, &far) - SHAFT_RADIUS_MM).fold(f64::INFINITY, f64::min)
+    // A piece that rests further away than anything has moved is not near now.
+    let near_mm = field.largest_mm() + SHAFT_RADIUS_MM + LEFT_MM;
+    let near = |v: &&Capsule| 2.0 * v.radius_mm >= FORBIDDEN_DIAMETER_MM && between(v, tip, &far) <= near_mm;
+    let now = |v: &Capsule| Capsule { start: field.now(&v.start), end: field.now(&v.end), radius_mm: v.radius_mm };
+    let wide = patient.vessels.iter().filter(near);
+    wide.map(|v| between(&now(v), tip, &far) - SHAFT_RADIUS_MM).fold(f64::INFINITY, f64::min)
 }
 
 /// Distance of a segment from a capsule's surface (C. Ericson, *Real-Time Collision Detection*, 5.1.9).

@@ -11,6 +11,8 @@ mod devices;
 mod instrument;
 mod outcome;
 #[cfg(test)]
+mod shifted;
+#[cfg(test)]
 mod tests;
 mod tracker;
 
@@ -19,12 +21,17 @@ pub use camera::MicroscopeHandle;
 pub use devices::{ArmHandle, InstrumentHandle, PedalHandle, ScannerHandle, TrackerHandle};
 pub use outcome::{ErrorSummary, MarginErrors, Outcome};
 
+use crate::kind::WorldKind;
+use crate::microscope::MicroscopeSettings;
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
-pub(crate) use arm::SHAFT_RADIUS_MM;
+use crate::shift::field::Field;
+use crate::shift::{Shift, ShiftSettings};
 use arm::SimulatedArm;
+pub(crate) use arm::{SHAFT_RADIUS_MM, any_across};
 use bregma_core::flow::{ArmMount, CameraCalibration, Energy, Light, Registration};
 use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Reference, Tip};
+use bregma_core::grid::Grid;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
 use instrument::Resection;
@@ -62,12 +69,18 @@ pub struct WorldSettings {
     pub picture_px: [usize; 2],
     /// Its lamp.
     pub light: Light,
+    /// How it shows the world.
+    pub microscope: MicroscopeSettings,
     /// Tissue that the instrument removes, mm³/s.
     pub rate_mm3_s: f64,
     /// Factor on that rate, to shorten a case; printed in reports.
     pub removal_rate_scale: f64,
     /// Both channels of the pedal at the start.
     pub pedal: [bool; 2],
+    /// Home or foreign.
+    pub world: WorldKind,
+    /// How the brain moves; off unless asked for.
+    pub shift: ShiftSettings,
 }
 
 impl Default for WorldSettings {
@@ -85,9 +98,35 @@ impl Default for WorldSettings {
             camera_error_mm: 0.5,
             picture_px: [640, 360],
             light: Light::Violet,
+            microscope: MicroscopeSettings::plain(),
             rate_mm3_s: 20.0,
             removal_rate_scale: 4.0,
             pedal: [true, true],
+            world: WorldKind::Home,
+            shift: ShiftSettings::off(),
+        }
+    }
+}
+
+impl WorldSettings {
+    /// A world with everything that it has: a moving brain, a microscope that distorts, lags and is covered.
+    /// [`Self::default`] is calmer: a brain at rest and a plain picture.
+    #[must_use]
+    pub fn of(world: WorldKind) -> Self {
+        let moving = Self { world, shift: ShiftSettings::default(), ..Self::default() };
+        match world {
+            WorldKind::Home => Self { microscope: MicroscopeSettings::home(), ..moving },
+            WorldKind::Foreign => Self {
+                microscope: MicroscopeSettings::foreign(),
+                tracker_noise_mm: 0.4,
+                tracker_lag: Duration::from_millis(35),
+                dropouts_per_minute: 2.0,
+                dropout_s: [0.3, 3.0],
+                arm_error_mm: 0.6,
+                registration_tre_mm: 1.2,
+                camera_error_mm: 0.8,
+                ..moving
+            },
         }
     }
 }
@@ -115,9 +154,11 @@ pub struct World {
     pedal: [bool; 2],
     tracker: SimulatedTracker,
     resection: Resection,
+    shift: Shift,
     registration: Registration,
     calibrated_camera: CameraCalibration,
     true_camera: CameraCalibration,
+    sight: camera::Sight,
 }
 
 impl World {
@@ -132,9 +173,11 @@ impl World {
         let arm = SimulatedArm::at_rest(&patient, &settings);
         let (calibrated_camera, true_camera) = camera::stand(&patient, &arm, &settings);
         let (true_registration, registration) = register(&patient, &settings);
+        let resection = Resection::new(&patient);
         let world = Self {
             tracker: SimulatedTracker::new(patient.seed(), true_registration),
-            resection: Resection::new(&patient),
+            shift: Shift::new(&patient, settings.world, &settings.shift, &resection.state),
+            resection,
             now: Instant::START,
             console: Energy::OFF,
             pedal: settings.pedal,
@@ -142,6 +185,7 @@ impl World {
             registration,
             calibrated_camera,
             true_camera,
+            sight: camera::Sight::default(),
             patient,
             settings,
         };
@@ -160,17 +204,25 @@ impl World {
         let console = self.console;
         let energy = self.arm.step(self.now, console);
         let tip = self.arm.true_tip;
+        let moved = self.shift.advance(&self.patient, self.now, &self.resection.journal);
+        let field = self.shift.field();
         if energy.ultrasound {
             let rate = self.settings.rate_mm3_s * self.settings.removal_rate_scale;
-            self.resection.remove(&self.patient, &tip, rate * STEP.secs_f64());
+            self.resection.remove(&self.patient, field, &tip, rate * STEP.secs_f64());
         }
-        if energy.ultrasound || tip != tip_before {
-            self.resection.touch(&self.patient, &tip, energy.ultrasound);
+        if energy.ultrasound || moved || tip != tip_before {
+            self.resection.touch(&self.patient, field, &tip, energy.ultrasound);
         }
         if self.inside() {
             self.resection.tool_time = self.resection.tool_time + STEP;
         }
         self.tracker.step(self.now, &tip, &self.settings);
+        self.sight.note(self.now, &tip, self.resection.journal.len());
+    }
+
+    /// Where tissue is now.
+    pub(crate) fn field(&self) -> &Field {
+        self.shift.field()
     }
 
     /// Whether the tip is past the craniotomy's outer plane.
@@ -201,6 +253,12 @@ impl SharedWorld {
         let mut world = self.lock();
         world.advance(now);
         world
+    }
+
+    /// Which of the two worlds it is.
+    #[must_use]
+    pub fn kind(&self) -> WorldKind {
+        self.lock().settings.world
     }
 
     /// The microscope. Making it renders the first picture, about a quarter of a second.
@@ -258,6 +316,13 @@ impl SharedWorld {
     #[must_use]
     pub fn arm_log(&self) -> Vec<ArmLogEntry> {
         self.lock().arm.log.clone()
+    }
+    /// How far tissue has moved from rest: the points of a grid and the displacement of each, mm. Ground
+    /// truth, for pictures and for learning; nothing moves where shift is off.
+    #[must_use]
+    pub fn displacements(&self) -> (Grid, Vec<Vector3<f32>>) {
+        let world = self.lock();
+        (*world.field().grid(), world.field().displacements().to_vec())
     }
     /// How far the world has moved.
     #[must_use]
@@ -328,8 +393,12 @@ fn check(s: &WorldSettings) -> Result<(), WorldSettingError> {
     range("camera_error_mm", s.camera_error_mm, 0.0, 10.0, "0 to 10 mm")?;
     range("picture_px", s.picture_px[0] as f64, 16.0, 1920.0, "16 to 1920 pixels across")?;
     range("picture_px", s.picture_px[1] as f64, 16.0, 1080.0, "16 to 1080 pixels down")?;
+    s.microscope.check()?;
     range("rate_mm3_s", s.rate_mm3_s, 0.1, 100.0, "0.1 to 100 mm³/s")?;
-    range("removal_rate_scale", s.removal_rate_scale, 0.1, 100.0, "0.1 to 100")
+    range("removal_rate_scale", s.removal_rate_scale, 0.1, 100.0, "0.1 to 100")?;
+    range("shift.updates_hz", s.shift.updates_hz, 0.0, 50.0, "0 (none) to 50 a second")?;
+    range("shift.start_minutes", s.shift.start_minutes[0], 0.0, s.shift.start_minutes[1], "shortest <= longest")?;
+    range("shift.start_minutes", s.shift.start_minutes[1], 0.0, 600.0, "at most 600 minutes")
 }
 
 /// The tip's true pose, named once.

@@ -1,15 +1,17 @@
 //! The score of a case, by ground truth. **Never shown to the runtime.**
 //!
 //! Definitions are those of the report's fields. **Units:** mL, cm², mm, s. **Allocation:** a few MB a
-//! call. The oracle's term of *success* and the independent check of the arm's log are the caller's.
+//! call. **Where:** volumes and areas are counted at rest, whatever moves; margins are compared in the now,
+//! where the scene is: residual core is warped there on a 1 mm grid, exact to half a voxel and the field's
+//! own way back. The oracle's term of *success* and the independent check of the arm's log are the caller's.
 
 use super::{SharedWorld, World};
 use crate::distance;
-use crate::truth::{Label, TRUTH_EDGE};
+use crate::truth::Label;
 use crate::truth::{OPEN, REMOVED, SOLID};
 use bregma_core::flow::{Scene, voxel};
 use bregma_core::grid::Grid;
-use nalgebra::Point3;
+use nalgebra::{Point3, Vector3};
 
 /// Margins are compared within that of zero, mm.
 const CLAMP_MM: f64 = 10.0;
@@ -122,6 +124,12 @@ impl ErrorSummary {
 }
 
 impl SharedWorld {
+    /// Share of each voxel of a grid that holds residual core now, 0 to 255. Ground truth: for an oracle.
+    #[must_use]
+    pub fn true_residual(&self, grid: &Grid) -> Vec<u8> {
+        self.lock().true_residual(grid)
+    }
+
     /// The score so far.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -194,7 +202,7 @@ impl World {
     /// How many of a voxel's six neighbours are cavity: removed, or tissue that the corridor opened.
     fn open_faces(&self, index: usize) -> usize {
         let (r, truth) = (&self.resection, &self.patient.truth);
-        neighbours(index)
+        neighbours(&self.patient.truth.grid, index)
             .into_iter()
             .flatten()
             .filter(|n| {
@@ -218,7 +226,7 @@ impl World {
             let mut size = 0;
             while let Some(index) = stack.pop() {
                 size += 1;
-                for next in neighbours(index).into_iter().flatten() {
+                for next in neighbours(&self.patient.truth.grid, index).into_iter().flatten() {
                     if std::mem::take(&mut left[next]) {
                         stack.push(next);
                     }
@@ -229,27 +237,47 @@ impl World {
         largest
     }
 
-    /// True `tumour_margin` within 12 mm of the initial core: a box of the truth grid and its field, mm.
-    /// Outside the box it is beyond the clamp.
+    /// Whether a point holds residual core now.
+    fn residual_now(&self, at: &Point3<f64>) -> bool {
+        let grid = &self.patient.truth.grid;
+        grid.containing(&self.field().rest(at)).is_some_and(|v| self.residual(grid.index(v)))
+    }
+
+    /// Share of each voxel that holds residual core now, 0 to 255, by points a millimetre apart at most.
+    fn true_residual(&self, grid: &Grid) -> Vec<u8> {
+        let across = grid.spacing_mm.ceil().max(1.0) as usize;
+        let points = across.pow(3);
+        let step = grid.spacing_mm / across as f64;
+        let off = |n: usize| (n as f64 - 0.5 * (across as f64 - 1.0)) * step;
+        let offsets: Vec<Vector3<f64>> = (0..points)
+            .map(|n| Vector3::new(off(n % across), off(n / across % across), off(n / across / across)))
+            .collect();
+        (0..grid.len())
+            .map(|i| {
+                let at = grid.centre(grid.voxel(i));
+                let full = offsets.iter().filter(|off| self.residual_now(&(at + *off))).count();
+                (full * 255 / points) as u8
+            })
+            .collect()
+    }
+
+    /// True `tumour_margin` now, within 12 mm of where the initial core can be: a grid and its field, mm.
+    /// Outside it the margin is beyond the clamp.
     fn true_margin(&self) -> (Grid, Vec<f32>) {
         let truth = &self.patient.truth;
-        let (mut low, mut high) = ([TRUTH_EDGE; 3], [0; 3]);
+        let (mut low, mut high) = (truth.grid.dims, [0; 3]);
         for index in (0..truth.grid.len()).filter(|i| truth.labels[*i].core()) {
             for (a, v) in truth.grid.voxel(index).into_iter().enumerate() {
                 low[a] = low[a].min(v);
                 high[a] = high[a].max(v);
             }
         }
-        let room = CLAMP_MM as usize + 2;
-        let low = low.map(|v| v.saturating_sub(room));
-        let dims = std::array::from_fn(|a| (high[a] + room + 1).min(TRUTH_EDGE) - low[a]);
-        let origin = truth.grid.centre(low).coords.into();
+        let room = (CLAMP_MM + self.field().largest_mm()).ceil() as usize + 2;
+        let dims = std::array::from_fn(|a| (high[a] + 2 * room + 1).saturating_sub(low[a]));
+        let origin = std::array::from_fn(|a| truth.grid.origin[a] + low[a] as f64 - room as f64);
         let grid = Grid { dims, spacing_mm: 1.0, origin };
-        let there = |i: usize| {
-            let v = grid.voxel(i);
-            self.residual(truth.grid.index(std::array::from_fn(|a| v[a] + low[a])))
-        };
-        let field = distance::signed(dims, there);
+        let there: Vec<bool> = (0..grid.len()).map(|i| self.residual_now(&grid.centre(grid.voxel(i)))).collect();
+        let field = distance::signed(dims, |i| there[i]);
         (grid, field)
     }
 
@@ -268,7 +296,7 @@ impl World {
             if !wall {
                 continue;
             }
-            let at = truth.grid.centre(truth.grid.voxel(index));
+            let at = self.field().now(&truth.grid.centre(truth.grid.voxel(index)));
             let Some(v) = scene.grid.containing(&at) else { continue };
             let error = (estimated_at(scene.grid.index(v)) - true_at(&at)).abs() as f32;
             if seen(scene, v) { errors.visible.push(error) } else { errors.hidden.push(error) }
@@ -280,11 +308,9 @@ impl World {
     }
 
     fn dice_residual(&self, scene: &Scene) -> f64 {
-        let truth = &self.patient.truth;
         let (mut both, mut sum) = (0_usize, 0_usize);
         for (index, probability) in scene.residual.iter().enumerate() {
-            let at = scene.grid.centre(scene.grid.voxel(index));
-            let real = truth.grid.containing(&at).is_some_and(|v| self.residual(truth.grid.index(v)));
+            let real = self.residual_now(&scene.grid.centre(scene.grid.voxel(index)));
             let said = *probability >= 128;
             both += usize::from(real && said);
             sum += usize::from(real) + usize::from(said);
@@ -294,15 +320,15 @@ impl World {
 }
 
 /// The six neighbours of a truth voxel.
-fn neighbours(index: usize) -> [Option<usize>; 6] {
+fn neighbours(grid: &Grid, index: usize) -> [Option<usize>; 6] {
     let mut found = [None; 6];
     let (mut stride, mut rest) = (1, index);
     for axis in 0..3 {
-        let c = rest % TRUTH_EDGE;
-        rest /= TRUTH_EDGE;
+        let c = rest % grid.dims[axis];
+        rest /= grid.dims[axis];
         found[2 * axis] = (c > 0).then(|| index - stride);
-        found[2 * axis + 1] = (c + 1 < TRUTH_EDGE).then(|| index + stride);
-        stride *= TRUTH_EDGE;
+        found[2 * axis + 1] = (c + 1 < grid.dims[axis]).then(|| index + stride);
+        stride *= grid.dims[axis];
     }
     found
 }

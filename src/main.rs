@@ -14,6 +14,7 @@ mod events;
 mod field;
 mod oracle;
 mod pipeline;
+mod portrait;
 mod record;
 mod replay;
 mod report;

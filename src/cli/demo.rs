@@ -124,7 +124,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     if let Some(path) = &args.report {
         crate::report::write(path, &CaseReport { head, case })?;
     }
-    recorded?;
+    let name = args.record.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    recorded.with_context(|| format!("the recording {name}"))?;
     whats_left(args);
     Ok(goal)
 }

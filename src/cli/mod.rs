@@ -216,12 +216,47 @@ impl From<WorldName> for WorldKind {
 /// `patient`.
 #[derive(Debug, Subcommand)]
 pub enum PatientCommand {
-    /// Grows a patient and writes what a theatre would have of it: scans as NIfTI, anatomy, a run.toml.
+    /// Grows a patient and writes what a theatre would have of it: scans as NIfTI, anatomy, a run.toml; and a
+    /// contact sheet and an .rrd to look at.
     #[command(after_help = "\
 Examples:
   bregma patient show --seed 7 --out out/patient
   bregma patient show --seed 7 --anatomy my_t1.nii.gz --out out/patient")]
     Show(ShowArgs),
+    /// Draws many patients in one picture: half from the home world, half from the foreign one.
+    #[command(after_help = "Example:\n  bregma patient gallery --patients 16 --first-seed 1 --out docs/patients.jpg")]
+    Gallery(GalleryArgs),
+    /// Measures many patients of both worlds and sets their figures beside real ones, as a Markdown table.
+    #[command(after_help = "Example:\n  bregma patient table --patients 200 --first-seed 3000 --out docs/patients.md")]
+    Table(TableArgs),
+}
+
+/// Options of `patient table`.
+#[derive(Debug, clap::Args)]
+pub struct TableArgs {
+    /// How many in each world.
+    #[arg(long, default_value_t = 200)]
+    pub patients: u64,
+    /// Seed of the first; the others follow.
+    #[arg(long, default_value_t = 3000)]
+    pub first_seed: u64,
+    /// The table.
+    #[arg(long, value_name = "FILE.md")]
+    pub out: PathBuf,
+}
+
+/// Options of `patient gallery`.
+#[derive(Debug, clap::Args)]
+pub struct GalleryArgs {
+    /// How many.
+    #[arg(long, default_value_t = 16)]
+    pub patients: u64,
+    /// Seed of the first in each world; the others follow.
+    #[arg(long, default_value_t = 1)]
+    pub first_seed: u64,
+    /// The picture, .png or .jpg.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// Options of `patient show`.
@@ -271,6 +306,8 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Doctor => doctor::run(),
         Command::Scenario(ScenarioCommand::Run(args)) => scenario::run(&args),
         Command::Patient(PatientCommand::Show(args)) => patient::show(&args),
+        Command::Patient(PatientCommand::Table(args)) => patient::table(&args),
+        Command::Patient(PatientCommand::Gallery(args)) => patient::gallery(&args),
         Command::Inspect { file } => inspect::run(&file),
         Command::Replay { file, verify } => replay::run(&file, verify),
         Command::Bench(args) => bench::run(&args),

@@ -6,6 +6,7 @@
 
 mod layout;
 mod overlay;
+pub mod portrait;
 mod screen;
 mod slices;
 mod surface;

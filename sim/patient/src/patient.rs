@@ -257,6 +257,19 @@ impl Patient {
         self.growth_days
     }
 
+    /// What is at a point at rest; `None` far from the tumour. Ground truth, for pictures.
+    #[must_use]
+    pub fn label_at(&self, at: &Point3<f64>) -> Option<Label> {
+        let grid = &self.truth.grid;
+        grid.containing(at).map(|v| self.truth.labels[grid.index(v)])
+    }
+
+    /// The points at rest whose label is wanted, a millimetre apart. Ground truth, for pictures.
+    pub fn labelled(&self, wanted: impl Fn(Label) -> bool) -> impl Iterator<Item = Point3<f64>> {
+        let truth = &self.truth;
+        (0..truth.grid.len()).filter(move |i| wanted(truth.labels[*i])).map(|i| truth.grid.centre(truth.grid.voxel(i)))
+    }
+
     /// Every piece of every vessel with its kind, whether a scan shows it or not, for reports.
     pub fn vessels(&self) -> impl Iterator<Item = (VesselKind, &Capsule)> {
         self.branches.iter().map(|b| b.kind).zip(&self.vessels)

@@ -49,6 +49,11 @@ impl Field {
         self.largest_mm
     }
 
+    /// Whether nothing has ever moved.
+    const fn lies_still(&self) -> bool {
+        self.version == 0
+    }
+
     /// Sets every displacement and finds the way back.
     pub(crate) fn update(&mut self, set: impl FnOnce(&mut [Vector3<f32>])) {
         set(&mut self.forward);
@@ -72,11 +77,17 @@ impl Field {
 
     /// Where a rest point is now.
     pub(crate) fn now(&self, rest: &Point3<f64>) -> Point3<f64> {
+        if self.lies_still() {
+            return *rest;
+        }
         rest + sample(&self.grid, &self.forward, rest).cast::<f64>()
     }
 
     /// Where what is here now was at rest.
     pub(crate) fn rest(&self, now: &Point3<f64>) -> Point3<f64> {
+        if self.lies_still() {
+            return *now;
+        }
         now + sample(&self.grid, &self.back, now).cast::<f64>()
     }
 }

@@ -5,6 +5,10 @@ mod program;
 use program::{bregma, said};
 use serde_json::Value;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// What runs on the real clock wants the machine to itself.
+static MACHINE: Mutex<()> = Mutex::new(());
 
 fn json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -22,6 +26,7 @@ fn without_times(mut report: Value) -> Value {
 
 #[test]
 fn the_same_seeds_twice_give_the_same_report_but_for_times() {
+    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder");
     let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/small.toml");
     let mut reports = Vec::new();
@@ -87,6 +92,7 @@ const CASE_FIELDS: &[&str] = &[
 
 #[test]
 fn a_recorded_session_replays_to_the_byte_and_survives_being_cut() {
+    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
     let demo = ["demo", "--headless", "--seconds", "25", "--record", "a.mcap", "--report", "a.json"];

@@ -171,14 +171,18 @@ impl SimulatedArm {
         console
     }
 
+    /// One step straight towards the command, as far as the slowest joint can go: all joints arrive together,
+    /// so that a command which comes late does not lead off the path.
     fn follow(&mut self) -> bool {
         let before = self.joints;
-        for (i, limit) in self.model.limits().iter().enumerate() {
-            let most = limit.speed_rad_s * STEP.secs_f64();
-            let here = before.as_slice()[i];
-            let step = (self.commanded.as_slice()[i] - here).clamp(-most, most);
-            self.joints.as_mut_slice()[i] = here + step;
-            self.speeds.as_mut_slice()[i] = step / STEP.secs_f64();
+        let left = |i: usize| self.commanded.as_slice()[i] - before.as_slice()[i];
+        let most = |i: usize| self.model.limits()[i].speed_rad_s * STEP.secs_f64();
+        let share = (0..self.model.count()).map(|i| most(i) / left(i).abs().max(most(i))).fold(1.0, f64::min);
+        for i in 0..self.model.count() {
+            let (from, to) = (before.as_slice()[i], self.commanded.as_slice()[i]);
+            let reached = if share < 1.0 { from + (to - from) * share } else { to };
+            self.joints.as_mut_slice()[i] = reached;
+            self.speeds.as_mut_slice()[i] = (reached - from) / STEP.secs_f64();
         }
         self.joints != before
     }

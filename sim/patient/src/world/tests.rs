@@ -117,6 +117,28 @@ fn the_arm_follows_within_a_step_and_its_speed_and_logs_it() {
 }
 
 #[test]
+fn all_joints_of_a_late_command_arrive_together() {
+    let world = theatre(exact());
+    let mut arm = world.arm();
+    let start = arm.state(ms(0)).expect("answers").joints;
+    arm.command(ms(0), &sent(start, ms(0))).expect("takes it");
+    let mut joints = start;
+    for (i, off) in [0.05, -0.01, 0.0, 0.02].into_iter().enumerate() {
+        joints.as_mut_slice()[i] += off;
+    }
+    arm.command(ms(0), &sent(joints, ms(0))).expect("takes it");
+    let mut before = 0.0;
+    for n in 1..=7 {
+        let now = arm.state(ms(4 * n)).expect("answers").joints;
+        let gone = |i: usize| (now.as_slice()[i] - start.as_slice()[i]) / (joints.as_slice()[i] - start.as_slice()[i]);
+        assert!((gone(1) - gone(0)).abs() < 1e-9 && (gone(3) - gone(0)).abs() < 1e-9, "off the straight way");
+        assert!(gone(0) > before);
+        before = gone(0);
+    }
+    assert!(before < 1.0 && arm.state(ms(32)).expect("answers").joints == joints, "eight steps of 98 °/s");
+}
+
+#[test]
 fn without_commands_the_arm_holds_with_the_energy_off() {
     let world = theatre(exact());
     let (mut arm, mut console) = (world.arm(), world.instrument());

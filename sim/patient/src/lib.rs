@@ -9,6 +9,7 @@
 //! that wells up where tissue is removed.
 
 mod anatomy;
+mod cache;
 mod distance;
 mod kind;
 mod microscope;
@@ -23,6 +24,7 @@ mod world;
 pub use anatomy::imported::{ImportError, ImportReport, ImportedAnatomy, import_anatomy};
 pub use anatomy::template::TemplateError;
 pub use anatomy::vessels::{FORBIDDEN_DIAMETER_MM, VesselKind};
+pub use cache::{CACHE_BYTES, CacheTrouble, Fetched, PatientCache};
 pub use kind::WorldKind;
 pub use microscope::{Look, MicroscopeSettings};
 pub use patient::{GrowError, Patient, PatientSettings};

@@ -115,10 +115,10 @@ pub struct Patient {
     /// Whether T1c shows the core's living part.
     pub(crate) enhances: bool,
     pub(crate) scanner: ScannerSettings,
-    eloquent_coarse: Vec<u8>,
-    core_ml: f64,
-    growth_days: f64,
-    murray_exponent: Option<f64>,
+    pub(crate) eloquent_coarse: Vec<u8>,
+    pub(crate) core_ml: f64,
+    pub(crate) growth_days: f64,
+    pub(crate) murray_exponent: Option<f64>,
 }
 
 impl Patient {
@@ -174,12 +174,12 @@ impl Patient {
                 continue;
             };
             let necrotic = growth.necrotic(&grid, &tumour.density);
-            let wide = |v: &&Capsule| 2.0 * v.radius_mm >= FORBIDDEN_DIAMETER_MM;
+            let [vessel_mm, thin_vessel_mm] = truth::vessel_distances(&grid, vessels);
             let truth = Truth {
                 labels: truth::labels(&head, &grid, &tissues, &tumour.density, &necrotic),
                 eloquent_mm: truth::eloquent_distance(&grid, &eloquent),
-                vessel_mm: truth::vessel_distance(&grid, vessels.iter().filter(wide)),
-                thin_vessel_mm: truth::vessel_distance(&grid, vessels.iter().filter(|v| !wide(v))),
+                vessel_mm,
+                thin_vessel_mm,
                 density: tumour.density,
                 eloquent,
                 grid,

@@ -4,6 +4,7 @@
 
 use crate::anatomy::eloquent;
 use crate::anatomy::head::{Head, tissue};
+use crate::anatomy::vessels::FORBIDDEN_DIAMETER_MM;
 use crate::distance;
 use crate::tumour::mass_effect::MassEffect;
 use crate::tumour::{CORE_DENSITY, VISIBLE_DENSITY};
@@ -52,6 +53,22 @@ impl Label {
     #[must_use]
     pub const fn core(self) -> bool {
         matches!(self, Self::Enhancing | Self::Necrosis)
+    }
+
+    const ALL: [Self; 8] = [
+        Self::Outside,
+        Self::Skull,
+        Self::Csf,
+        Self::Grey,
+        Self::White,
+        Self::Infiltrated,
+        Self::Enhancing,
+        Self::Necrosis,
+    ];
+
+    /// The label that is that number.
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte)).copied()
     }
 
     /// Whether it is tissue of the brain or the tumour.
@@ -153,6 +170,13 @@ pub(crate) fn vessel_distance<'a>(grid: &Grid, vessels: impl Iterator<Item = &'a
         }
     }
     field
+}
+
+/// Distances from wide vessels and from thin ones.
+pub(crate) fn vessel_distances(grid: &Grid, vessels: &[Capsule]) -> [Vec<f32>; 2] {
+    let wide = |v: &&Capsule| 2.0 * v.radius_mm >= FORBIDDEN_DIAMETER_MM;
+    let thin = vessel_distance(grid, vessels.iter().filter(|v| !wide(v)));
+    [vessel_distance(grid, vessels.iter().filter(wide)), thin]
 }
 
 /// Distance from eloquent tissue, mm.

@@ -58,21 +58,26 @@ impl Head {
             t1: vec![0; grid.len()],
             tissue: vec![tissue::OUTSIDE; grid.len()],
             sheets: vec![sheets::NONE; grid.len()],
-            coarse: Grid { dims: grid.dims.map(|n| n / 2), spacing_mm: 2.0, origin: grid.origin.map(|o| o + 0.5) },
+            coarse: coarse_of(&grid),
             depth: Vec::new(),
             grid,
             warp,
         };
         head.resample(template, &FluidEdge::drawn(&template.grid, seed));
-        let mask: Vec<bool> = (0..head.coarse.len())
-            .map(|i| {
-                let v = head.coarse.voxel(i).map(|n| n * 2);
-                head.tissue[head.grid.index(v)] != tissue::OUTSIDE
-            })
-            .collect();
-        head.depth = distance::signed(head.coarse.dims, |i| mask[i]).into_iter().map(|d| -2.0 * d).collect();
+        head.measure_depth();
         head.name_ventricles();
         head
+    }
+
+    /// Depth from tissue. Whatever moves tissue later keeps the brain's outer surface.
+    pub(crate) fn measure_depth(&mut self) {
+        let mask: Vec<bool> = (0..self.coarse.len())
+            .map(|i| {
+                let v = self.coarse.voxel(i).map(|n| n * 2);
+                self.tissue[self.grid.index(v)] != tissue::OUTSIDE
+            })
+            .collect();
+        self.depth = distance::signed(self.coarse.dims, |i| mask[i]).into_iter().map(|d| -2.0 * d).collect();
     }
 
     /// Depth below the brain's outer surface, mm; negative outside.
@@ -166,6 +171,11 @@ fn ventricular(mni: &Vector3<f64>) -> bool {
     let temporal = (22.0..42.0).contains(&x) && (-45.0..-2.0).contains(&y) && (-26.0..0.0).contains(&z);
     let fourth = x < 10.0 && (-58.0..-32.0).contains(&y) && (-48.0..-14.0).contains(&z);
     body || third || trigone || temporal || fourth
+}
+
+/// The 2 mm grid over a head's grid.
+pub(crate) fn coarse_of(grid: &Grid) -> Grid {
+    Grid { dims: grid.dims.map(|n| n / 2), spacing_mm: 2.0, origin: grid.origin.map(|o| o + 0.5) }
 }
 
 /// A 1 mm grid around the warped brain with room for the skull; even numbers of voxels.

@@ -40,8 +40,19 @@ pub(crate) struct Variety {
     pub smooth_mm: f64,
 }
 
+/// What warps are drawn on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ground {
+    /// The template's grid.
+    pub template: Grid,
+    /// The head's own size and shape.
+    pub own_from_mni: Matrix3<f64>,
+    pub variety: Variety,
+}
+
 /// One patient's map, both ways.
 pub(crate) struct Warp {
+    ground: Ground,
     affine: Matrix3<f64>,
     affine_back: Matrix3<f64>,
     flow: Displacement,
@@ -51,6 +62,12 @@ pub(crate) struct Warp {
 impl Warp {
     /// The warp of a seed for a template; a head's own size and shape come before the affine part.
     pub(crate) fn drawn(template: &Template, seed: u64, variety: Variety) -> Self {
+        Self::on(Ground { template: template.grid, own_from_mni: template.own_from_mni, variety }, seed)
+    }
+
+    /// The warp of a seed on a ground.
+    pub(crate) fn on(ground: Ground, seed: u64) -> Self {
+        let variety = ground.variety;
         let mut draws = Draws::new(seed, Purpose::Warp);
         let mut affine = Matrix3::zeros();
         for r in 0..3 {
@@ -60,12 +77,25 @@ impl Warp {
             }
         }
         // Diagonally dominant for any share below 0.5, so it has an inverse; a head's own shape has one too.
-        affine *= template.own_from_mni;
+        affine *= ground.own_from_mni;
         let affine_back = affine.try_inverse().unwrap_or_else(Matrix3::identity);
-        let (grid, velocity) = velocity(&template.grid, seed, variety.smooth_mm);
+        let (grid, velocity) = velocity(&ground.template, seed, variety.smooth_mm);
         let flow = Displacement::flow(grid, &velocity, 1.0);
         let flow_back = Displacement::flow(grid, &velocity, -1.0);
-        Self { affine, affine_back, flow, flow_back }
+        Self { ground, affine, affine_back, flow, flow_back }
+    }
+
+    /// What it was drawn on.
+    pub(crate) const fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// Every number of both ways, in a fixed order.
+    pub(crate) fn numbers(&self, mut each: impl FnMut(f64)) {
+        self.affine.iter().chain(&self.affine_back).for_each(|v| each(*v));
+        for nodes in [&self.flow.nodes, &self.flow_back.nodes] {
+            nodes.iter().flat_map(|v| v.iter()).for_each(|v| each(f64::from(*v)));
+        }
     }
 
     /// A published MNI coordinate (RAS, mm) in this patient.

@@ -35,6 +35,7 @@ pub use shift::{ShiftFigures, ShiftSettings};
 pub use truth::{Label, TRUTH_EDGE};
 pub use tumour::{TumourModel, TumourSettings};
 pub use world::{
-    ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, MarginErrors, MicroscopeHandle, Outcome,
-    PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError, WorldSettings,
+    ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, Lesson, MARGIN_MAX_MM, MarginErrors,
+    MicroscopeHandle, Outcome, PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError,
+    WorldSettings,
 };

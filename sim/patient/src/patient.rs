@@ -174,12 +174,12 @@ impl Patient {
                 continue;
             };
             let necrotic = growth.necrotic(&grid, &tumour.density);
-            let [vessel_mm, thin_vessel_mm] = truth::vessel_distances(&grid, vessels);
+            let wide = |v: &&Capsule| 2.0 * v.radius_mm >= FORBIDDEN_DIAMETER_MM;
             let truth = Truth {
                 labels: truth::labels(&head, &grid, &tissues, &tumour.density, &necrotic),
                 eloquent_mm: truth::eloquent_distance(&grid, &eloquent),
-                vessel_mm,
-                thin_vessel_mm,
+                vessel_mm: truth::vessel_distance(&grid, vessels.iter().filter(wide)),
+                thin_vessel_mm: truth::vessel_distance(&grid, vessels.iter().filter(|v| !wide(v))),
                 density: tumour.density,
                 eloquent,
                 grid,

@@ -4,7 +4,6 @@
 
 use crate::anatomy::eloquent;
 use crate::anatomy::head::{Head, tissue};
-use crate::anatomy::vessels::FORBIDDEN_DIAMETER_MM;
 use crate::distance;
 use crate::tumour::mass_effect::MassEffect;
 use crate::tumour::{CORE_DENSITY, VISIBLE_DENSITY};
@@ -170,13 +169,6 @@ pub(crate) fn vessel_distance<'a>(grid: &Grid, vessels: impl Iterator<Item = &'a
         }
     }
     field
-}
-
-/// Distances from wide vessels and from thin ones.
-pub(crate) fn vessel_distances(grid: &Grid, vessels: &[Capsule]) -> [Vec<f32>; 2] {
-    let wide = |v: &&Capsule| 2.0 * v.radius_mm >= FORBIDDEN_DIAMETER_MM;
-    let thin = vessel_distance(grid, vessels.iter().filter(|v| !wide(v)));
-    [vessel_distance(grid, vessels.iter().filter(wide)), thin]
 }
 
 /// Distance from eloquent tissue, mm.

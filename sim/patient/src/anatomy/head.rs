@@ -64,20 +64,15 @@ impl Head {
             warp,
         };
         head.resample(template, &FluidEdge::drawn(&template.grid, seed));
-        head.measure_depth();
-        head.name_ventricles();
-        head
-    }
-
-    /// Depth from tissue. Whatever moves tissue later keeps the brain's outer surface.
-    pub(crate) fn measure_depth(&mut self) {
-        let mask: Vec<bool> = (0..self.coarse.len())
+        let mask: Vec<bool> = (0..head.coarse.len())
             .map(|i| {
-                let v = self.coarse.voxel(i).map(|n| n * 2);
-                self.tissue[self.grid.index(v)] != tissue::OUTSIDE
+                let v = head.coarse.voxel(i).map(|n| n * 2);
+                head.tissue[head.grid.index(v)] != tissue::OUTSIDE
             })
             .collect();
-        self.depth = distance::signed(self.coarse.dims, |i| mask[i]).into_iter().map(|d| -2.0 * d).collect();
+        head.depth = distance::signed(head.coarse.dims, |i| mask[i]).into_iter().map(|d| -2.0 * d).collect();
+        head.name_ventricles();
+        head
     }
 
     /// Depth below the brain's outer surface, mm; negative outside.

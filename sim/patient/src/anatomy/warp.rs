@@ -11,6 +11,7 @@ use crate::anatomy::template::Template;
 use crate::random::{Draws, Purpose};
 use bregma_core::grid::Grid;
 use nalgebra::{Matrix3, Point3, Vector3};
+use std::sync::OnceLock;
 
 /// Distance of the spline's coefficients, mm: the scale on which heads differ here.
 const KNOT_MM: f64 = 24.0;
@@ -50,9 +51,14 @@ pub(crate) struct Ground {
     pub variety: Variety,
 }
 
-/// One patient's map, both ways.
+/// One patient's map, both ways; drawn when it is first asked for.
 pub(crate) struct Warp {
     ground: Ground,
+    seed: u64,
+    maps: OnceLock<Maps>,
+}
+
+struct Maps {
     affine: Matrix3<f64>,
     affine_back: Matrix3<f64>,
     flow: Displacement,
@@ -66,23 +72,12 @@ impl Warp {
     }
 
     /// The warp of a seed on a ground.
-    pub(crate) fn on(ground: Ground, seed: u64) -> Self {
-        let variety = ground.variety;
-        let mut draws = Draws::new(seed, Purpose::Warp);
-        let mut affine = Matrix3::zeros();
-        for r in 0..3 {
-            for c in 0..3 {
-                let change = draws.uniform(-variety.share, variety.share);
-                affine[(r, c)] = if r == c { 1.0 + change } else { change * SHEAR_SHARE };
-            }
-        }
-        // Diagonally dominant for any share below 0.5, so it has an inverse; a head's own shape has one too.
-        affine *= ground.own_from_mni;
-        let affine_back = affine.try_inverse().unwrap_or_else(Matrix3::identity);
-        let (grid, velocity) = velocity(&ground.template, seed, variety.smooth_mm);
-        let flow = Displacement::flow(grid, &velocity, 1.0);
-        let flow_back = Displacement::flow(grid, &velocity, -1.0);
-        Self { ground, affine, affine_back, flow, flow_back }
+    pub(crate) const fn on(ground: Ground, seed: u64) -> Self {
+        Self { ground, seed, maps: OnceLock::new() }
+    }
+
+    fn maps(&self) -> &Maps {
+        self.maps.get_or_init(|| Maps::drawn(&self.ground, self.seed))
     }
 
     /// What it was drawn on.
@@ -91,11 +86,11 @@ impl Warp {
     }
 
     /// Every number of both ways, in a fixed order.
-    pub(crate) fn numbers(&self, mut each: impl FnMut(f64)) {
-        self.affine.iter().chain(&self.affine_back).for_each(|v| each(*v));
-        for nodes in [&self.flow.nodes, &self.flow_back.nodes] {
-            nodes.iter().flat_map(|v| v.iter()).for_each(|v| each(f64::from(*v)));
-        }
+    pub(crate) fn numbers(&self) -> Vec<f64> {
+        let maps = self.maps();
+        let affine = maps.affine.iter().chain(&maps.affine_back).copied();
+        let nodes = maps.flow.nodes.iter().chain(&maps.flow_back.nodes);
+        affine.chain(nodes.flat_map(|v| v.iter().map(|c| f64::from(*c)))).collect()
     }
 
     /// A published MNI coordinate (RAS, mm) in this patient.
@@ -113,21 +108,44 @@ impl Warp {
     pub(crate) fn patient_from_template(&self, at: &Point3<f64>) -> Point3<f64> {
         // exp(v), then steps by the affine part's slope against what the way back leaves: the difference
         // between the two interpolated fields, some tenths of a millimetre, goes.
-        let mut patient = self.affine * (at + self.flow.at(at).cast::<f64>());
+        let maps = self.maps();
+        let mut patient = maps.affine * (at + maps.flow.at(at).cast::<f64>());
         for _ in 0..CORRECTIONS_MAX {
             let off = at - self.template_from_patient(&patient);
             if off.norm() < AGREE_MM {
                 break;
             }
-            patient += self.affine * off;
+            patient += maps.affine * off;
         }
         patient
     }
 
     /// The template point (LPS) of a patient point.
     pub(crate) fn template_from_patient(&self, at: &Point3<f64>) -> Point3<f64> {
-        let t = self.affine_back * at;
-        t + self.flow_back.at(&t).cast::<f64>()
+        let maps = self.maps();
+        let t = maps.affine_back * at;
+        t + maps.flow_back.at(&t).cast::<f64>()
+    }
+}
+
+impl Maps {
+    fn drawn(ground: &Ground, seed: u64) -> Self {
+        let variety = ground.variety;
+        let mut draws = Draws::new(seed, Purpose::Warp);
+        let mut affine = Matrix3::zeros();
+        for r in 0..3 {
+            for c in 0..3 {
+                let change = draws.uniform(-variety.share, variety.share);
+                affine[(r, c)] = if r == c { 1.0 + change } else { change * SHEAR_SHARE };
+            }
+        }
+        // Diagonally dominant for any share below 0.5, so it has an inverse; a head's own shape has one too.
+        affine *= ground.own_from_mni;
+        let affine_back = affine.try_inverse().unwrap_or_else(Matrix3::identity);
+        let (grid, velocity) = velocity(&ground.template, seed, variety.smooth_mm);
+        let flow = Displacement::flow(grid, &velocity, 1.0);
+        let flow_back = Displacement::flow(grid, &velocity, -1.0);
+        Self { affine, affine_back, flow, flow_back }
     }
 }
 

@@ -1,9 +1,9 @@
 //! A patient as bytes, and back.
 //!
-//! What follows from the rest at small cost is computed again by the code that computed it first: the warp, the
-//! depth below the surface, the distances from what is eloquent and from vessels. **Invariant:** what comes
-//! back equals what went in, bit by bit, in every field. A field that is added to a patient does not compile
-//! until it is kept here.
+//! The warp is drawn again when somebody asks for it: 4 MB that hardly pack, for 0.1 s. Distances are kept:
+//! they pack to little, and computing them takes longer than all else here. **Invariant:** what comes back
+//! equals what went in, bit by bit, in every field. A field that is added to a patient does not compile until
+//! it is kept here.
 
 use super::bytes::{Damaged, Reader, Writer};
 use crate::anatomy::head::{Head, coarse_of};
@@ -12,12 +12,12 @@ use crate::anatomy::warp::{Ground, Variety, Warp};
 use crate::patient::Patient;
 use crate::scanner::ScannerSettings;
 use crate::scanner::contrasts::ContrastMode;
-use crate::truth::{self, Label, Truth};
+use crate::truth::{Label, Truth};
 use bregma_core::digest::{Digest, Digester};
 use bregma_core::flow::{Capsule, Corridor, Craniotomy};
 use nalgebra::Matrix3;
 
-/// Everything that does not follow from the rest.
+/// Everything but the warp's two maps.
 pub(super) fn write(patient: &Patient) -> Vec<u8> {
     let Patient {
         seed,
@@ -50,16 +50,19 @@ pub(super) fn write(patient: &Patient) -> Vec<u8> {
     w.point(target);
     w.f64s(&[*entry_radius_mm, *end_radius_mm, *open_mm]);
     write_vessels(&mut w, vessels, branches);
-    let Head { grid, t1, tissue, sheets, coarse: _, depth: _, warp } = head;
+    let Head { grid, t1, tissue, sheets, coarse: _, depth, warp } = head;
     write_ground(&mut w, warp.ground());
     w.grid(grid);
     w.bytes(t1);
     w.bytes(tissue);
     w.bytes(sheets);
+    w.f32s(depth);
     w.bytes(eloquent_coarse);
-    let Truth { grid, density, labels, eloquent, eloquent_mm: _, vessel_mm: _, thin_vessel_mm: _ } = truth;
+    let Truth { grid, density, labels, eloquent, eloquent_mm, vessel_mm, thin_vessel_mm } = truth;
     w.grid(grid);
-    w.f32s(density);
+    for field in [density, eloquent_mm, vessel_mm, thin_vessel_mm] {
+        w.f32s(field);
+    }
     w.bytes(&labels.iter().map(|l| *l as u8).collect::<Vec<_>>());
     w.bytes(eloquent);
     w.0
@@ -82,17 +85,17 @@ pub(super) fn read(bytes: &[u8]) -> Result<Patient, Damaged> {
     let grid = r.grid()?;
     let (t1, tissue, sheets) = (r.voxels(&grid)?, r.voxels(&grid)?, r.voxels(&grid)?);
     let coarse = coarse_of(&grid);
-    let mut head = Head { grid, t1, tissue, sheets, coarse, depth: Vec::new(), warp };
-    head.measure_depth();
+    let depth = r.f32_voxels(&coarse)?;
+    let head = Head { grid, t1, tissue, sheets, coarse, depth, warp };
     let eloquent_coarse = r.voxels(&coarse)?;
     let grid = r.grid()?;
     let density = r.f32_voxels(&grid)?;
+    let eloquent_mm = r.f32_voxels(&grid)?;
+    let (vessel_mm, thin_vessel_mm) = (r.f32_voxels(&grid)?, r.f32_voxels(&grid)?);
     let labels = r.voxels(&grid)?;
     let labels = labels.into_iter().map(Label::from_byte).collect::<Option<_>>().ok_or_else(|| r.wrong("a label"))?;
     let eloquent = r.voxels(&grid)?;
     r.end()?;
-    let [vessel_mm, thin_vessel_mm] = truth::vessel_distances(&grid, &vessels);
-    let eloquent_mm = truth::eloquent_distance(&grid, &eloquent);
     Ok(Patient {
         seed,
         uid,
@@ -111,18 +114,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Patient, Damaged> {
     })
 }
 
-/// Of everything, what follows from the rest too.
+/// Of everything, the warp's maps too.
 pub(super) fn digest(patient: &Patient) -> Digest {
     let mut digester = Digester::new("bregma patient content 1");
     digester.bytes(&write(patient));
-    let (head, truth) = (&patient.head, &patient.truth);
-    let mut rest = Writer::default();
-    rest.grid(&head.coarse);
-    for field in [&head.depth, &truth.eloquent_mm, &truth.vessel_mm, &truth.thin_vessel_mm] {
-        rest.f32s(field);
-    }
-    head.warp.numbers(|value| rest.f64(value));
-    digester.bytes(&rest.0).finish()
+    digester.f64s(&patient.head.warp.numbers()).finish()
 }
 
 fn write_scanner(w: &mut Writer, scanner: &ScannerSettings) {

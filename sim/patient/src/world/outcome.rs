@@ -232,7 +232,7 @@ impl World {
     }
 
     /// Whether a point holds residual core now.
-    fn residual_now(&self, at: &Point3<f64>) -> bool {
+    pub(super) fn residual_now(&self, at: &Point3<f64>) -> bool {
         let grid = &self.patient.truth.grid;
         grid.containing(&self.field().rest(at)).is_some_and(|v| self.residual(grid.index(v)))
     }
@@ -296,7 +296,7 @@ impl World {
 }
 
 /// The six neighbours of a truth voxel.
-fn neighbours(grid: &Grid, index: usize) -> [Option<usize>; 6] {
+pub(super) fn neighbours(grid: &Grid, index: usize) -> [Option<usize>; 6] {
     let mut found = [None; 6];
     let (mut stride, mut rest) = (1, index);
     for axis in 0..3 {

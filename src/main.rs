@@ -12,6 +12,8 @@ mod edge;
 mod evaluate;
 mod events;
 mod field;
+mod learning;
+mod patients;
 mod pipeline;
 mod record;
 mod replay;

@@ -239,8 +239,10 @@ pub struct SuiteSettings {
     pub perceive_hz: f64,
     /// Removal, times the instrument's real rate.
     pub removal_rate_scale: f64,
-    /// Median CPU seconds of a case, its patient included.
+    /// Median CPU seconds of a case, its patient included: growing her, or reading her from the cache.
     pub cpu_s_median: f64,
+    /// Cases whose patient was read from the cache.
+    pub patients_cached: usize,
 }
 
 /// All cases of a suite together.

@@ -266,11 +266,19 @@ impl Run {
     }
 }
 
+/// A case that has ended.
+pub struct Played {
+    /// Its report.
+    pub case: Case,
+    /// Whether its patient was read from the cache and not grown.
+    pub patient_cached: bool,
+}
+
 /// Runs one case to its end.
 ///
 /// # Errors
 /// When no patient grows, or the house cannot be built.
-pub fn case(suite: &Suite, config: &Config, source: &PatientSource, seed: u64) -> anyhow::Result<Case> {
+pub fn case(suite: &Suite, config: &Config, source: &PatientSource, seed: u64) -> anyhow::Result<Played> {
     let simulated = Simulated::new(source, seed)?;
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
@@ -278,5 +286,5 @@ pub fn case(suite: &Suite, config: &Config, source: &PatientSource, seed: u64) -
     while run.supervisor.ended().is_none() && run.now().secs_f64() < suite.longest_s {
         run.tick()?;
     }
-    Ok(run.report(seed, suite.removal_rate_scale))
+    Ok(Played { case: run.report(seed, suite.removal_rate_scale), patient_cached: simulated.cached })
 }

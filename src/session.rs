@@ -8,6 +8,7 @@ pub mod live;
 use crate::config::{Config, PatientSource};
 use crate::edge::{ArmEdge, PersonEdge, TrackerEdge};
 use crate::events::Events;
+use crate::patients;
 use crate::pipeline::{Doors, Stages};
 use crate::surgeon::{Ended, Surgeon};
 use anyhow::Context;
@@ -87,16 +88,23 @@ pub fn last_rooms(config: &Config, mount: ArmMount) -> anyhow::Result<LastRooms>
 /// When a setting is refused.
 pub fn stages(config: &Config, theatre: &Theatre) -> anyhow::Result<Made> {
     use bregma_perception::{align, perceive};
-    let align = align::Align::new(align::Settings {
+    let align = align::Align::new(align_settings(config, theatre));
+    let perceive = perceive::Perceive::new(perceive_settings(config));
+    let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount)?;
+    Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model: model(config)? })
+}
+
+/// What align needs to know of a theatre.
+#[must_use]
+pub fn align_settings(config: &Config, theatre: &Theatre) -> bregma_perception::align::Settings {
+    use bregma_perception::align::Settings;
+    Settings {
         carving_radius_mm: config.carving_radius_mm,
         shift_mm_per_hour: config.shift_mm_per_hour,
         shaft_radius_mm: theatre.mount.shaft_radius_mm,
         shaft_length_mm: theatre.mount.shaft_length_mm,
-        ..align::Settings::with_camera(theatre.camera)
-    });
-    let perceive = perceive::Perceive::new(perceive_settings(config));
-    let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount)?;
-    Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model: model(config)? })
+        ..Settings::with_camera(theatre.camera)
+    }
 }
 
 /// Estimator and planner together, as reports name them.
@@ -121,27 +129,30 @@ fn perceive_settings(config: &Config) -> bregma_perception::perceive::Settings {
 pub struct Simulated {
     /// The patient.
     pub patient: Arc<Patient>,
+    /// Whether she was read from the cache, not grown.
+    pub cached: bool,
     /// The theatre around her.
     pub world: SharedWorld,
 }
 
 impl Simulated {
-    /// Grows a patient and sets a theatre up around her.
+    /// Grows a patient, or takes her from the cache, and sets a theatre up around her.
     ///
     /// # Errors
     /// When no patient grows from this seed.
     pub fn new(source: &PatientSource, seed: u64) -> anyhow::Result<Self> {
         let settings = PatientSettings { core_ml: source.core_ml, ..PatientSettings::default() };
-        let patient = Patient::grow(seed, &settings).with_context(|| format!("no patient grows from seed {seed}"))?;
+        let fetched = patients::fetch(patients::cache().as_ref(), seed, &settings)
+            .with_context(|| format!("no patient grows from seed {seed}"))?;
         let settings = WorldSettings {
             rate_mm3_s: source.removal_rate_mm3_s,
             removal_rate_scale: source.removal_rate_scale,
             light: source.light,
             ..WorldSettings::default()
         };
-        let patient = Arc::new(patient);
+        let patient = Arc::new(fetched.patient);
         let world = World::new(Arc::clone(&patient), settings)?;
-        Ok(Self { patient, world })
+        Ok(Self { patient, cached: fetched.cached, world })
     }
 
     /// What the rooms may know of the theatre.

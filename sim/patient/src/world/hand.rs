@@ -35,7 +35,10 @@ const LOOK_S: f64 = 0.5;
 /// Where it waits meanwhile, outside the craniotomy, mm.
 const OUTSIDE_MM: f64 = 25.0;
 /// Removed volume over the tip's way, mm²: strokes overlap, so it is less than the 12.6 mm² within reach.
-const STROKE_AREA_MM2: f64 = 8.0;
+const STROKE_AREA_MM2: f64 = 6.0;
+/// It stays at a goal until that much could have been removed, mm³: half the ball within reach, the other
+/// half being open as a rule.
+const STAYS_MM3: f64 = 14.0;
 /// Speed while nothing is cut, mm/s at least.
 const TRAVEL_MM_S: f64 = 60.0;
 
@@ -43,7 +46,8 @@ const TRAVEL_MM_S: f64 = 60.0;
 enum Doing {
     Choosing,
     Going(Point3<f64>),
-    Cutting(Point3<f64>),
+    /// Towards a goal, and how long it stays there, s.
+    Cutting(Point3<f64>, f64),
     Withdrawing,
     Looking(f64),
     Done,
@@ -55,6 +59,7 @@ pub(super) struct Hand {
     left: Vec<u32>,
     doing: Doing,
     at: Point3<f64>,
+    rate_mm3_s: f64,
     cut_mm_s: f64,
     unsteady_mm: f64,
     /// Strokes until it looks.
@@ -82,6 +87,7 @@ impl Hand {
             left,
             doing: Doing::Choosing,
             at: outside,
+            rate_mm3_s,
             cut_mm_s: rate_mm3_s / STROKE_AREA_MM2,
             tip: pose(patient, &outside),
             energy: Energy::OFF,
@@ -95,16 +101,24 @@ impl Hand {
         let doing = self.doing;
         let (there, then) = match doing {
             Doing::Choosing => (true, self.choose(patient, field, state)),
-            Doing::Going(goal) => (self.reach(&goal, travel_mm_s), Doing::Cutting(goal)),
-            Doing::Cutting(goal) => (self.reach(&goal, self.cut_mm_s), Doing::Choosing),
+            Doing::Going(goal) => (self.reach(&goal, travel_mm_s), self.cutting(goal)),
+            Doing::Cutting(goal, left_s) if left_s > 0.0 => {
+                let there = self.reach(&goal, self.cut_mm_s);
+                (there, Doing::Cutting(goal, left_s - STEP.secs_f64()))
+            }
+            Doing::Cutting(..) => (true, Doing::Choosing),
             Doing::Withdrawing => (self.reach(&outside, travel_mm_s), Doing::Looking(LOOK_S)),
             Doing::Looking(left_s) if left_s > 0.0 => (true, Doing::Looking(left_s - STEP.secs_f64())),
             Doing::Looking(_) => (true, Doing::Choosing),
             Doing::Done => (self.reach(&outside, travel_mm_s), Doing::Done),
         };
         self.doing = if there { then } else { doing };
-        self.energy = if matches!(self.doing, Doing::Cutting(_)) { Energy::CUT } else { Energy::OFF };
+        self.energy = if matches!(self.doing, Doing::Cutting(..)) { Energy::CUT } else { Energy::OFF };
         self.tip = pose(patient, &self.at);
+    }
+
+    fn cutting(&self, goal: Point3<f64>) -> Doing {
+        Doing::Cutting(goal, STAYS_MM3 / self.rate_mm3_s)
     }
 
     /// Moves towards a goal; whether it is there.
@@ -124,7 +138,7 @@ impl Hand {
         let Some(index) = self.next(patient, field, state) else { return Doing::Done };
         let grid = &patient.truth.grid;
         let goal = field.now(&grid.centre(grid.voxel(index))) + self.draws.normals(self.unsteady_mm);
-        if nalgebra::distance(&goal, &self.at) > STROKE_MM { Doing::Going(goal) } else { Doing::Cutting(goal) }
+        if nalgebra::distance(&goal, &self.at) > STROKE_MM { Doing::Going(goal) } else { self.cutting(goal) }
     }
 
     /// The next voxel, of some drawn ones the nearest, shallowest and most open.

@@ -130,6 +130,14 @@ impl SharedWorld {
         self.lock().outcome()
     }
 
+    /// Core left, mL: less work than the whole score.
+    #[must_use]
+    pub fn residual_core_ml(&self) -> f64 {
+        let world = self.lock();
+        let grid = &world.patient.truth.grid;
+        (0..grid.len()).filter(|i| world.residual(*i)).count() as f64 * grid.voxel_ml()
+    }
+
     /// Errors of a scene's margin, or of another estimate on the scene's grid, mm, `[64³]`.
     #[must_use]
     pub fn margin_errors(&self, scene: &Scene, estimate: Option<&[f32]>) -> MarginErrors {

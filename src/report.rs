@@ -245,8 +245,10 @@ pub struct SuiteSettings {
     pub shift_hz: f64,
     /// The T1 whose head the patients have; `None` for the world's own.
     pub anatomy: Option<String>,
-    /// Median CPU seconds of a case, its patient included.
+    /// Median CPU seconds of a case, its patient included: growing her, or reading her from the cache.
     pub cpu_s_median: f64,
+    /// Cases whose patient was read from the cache.
+    pub patients_cached: usize,
 }
 
 /// All cases of a suite together.

@@ -322,6 +322,14 @@ impl Run {
     }
 }
 
+/// A case that has ended.
+pub struct Played {
+    /// Its report.
+    pub case: Case,
+    /// Whether its patient was read from the cache and not grown.
+    pub patient_cached: bool,
+}
+
 /// Runs one case to its end.
 ///
 /// # Errors
@@ -332,7 +340,7 @@ pub fn case(
     source: &PatientSource,
     head: Option<&ImportedAnatomy>,
     seed: u64,
-) -> anyhow::Result<Case> {
+) -> anyhow::Result<Played> {
     let simulated = Simulated::new(source, head, seed)?;
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
@@ -340,5 +348,5 @@ pub fn case(
     while run.supervisor.ended().is_none() && run.now().secs_f64() < suite.longest_s {
         run.tick()?;
     }
-    Ok(run.report(suite, seed))
+    Ok(Played { case: run.report(suite, seed), patient_cached: simulated.cached })
 }

@@ -8,6 +8,7 @@ pub mod live;
 use crate::config::{Config, PatientSource};
 use crate::edge::{ArmEdge, PersonEdge, TrackerEdge};
 use crate::events::Events;
+use crate::patients;
 use crate::pipeline::{Doors, Stages};
 use crate::surgeon::{Ended, Surgeon};
 use anyhow::Context;
@@ -90,17 +91,24 @@ pub fn last_rooms(config: &Config, mount: ArmMount, planner: Box<dyn Planner>) -
 /// When a setting is refused.
 pub fn stages(config: &Config, theatre: &Theatre, planner: Box<dyn Planner>) -> anyhow::Result<Made> {
     use bregma_perception::{align, perceive};
-    let align = align::Align::new(align::Settings {
-        carving_radius_mm: config.carving_radius_mm,
-        shift_mm_per_hour: config.shift_mm_per_hour,
-        shaft_radius_mm: theatre.mount.shaft_radius_mm,
-        shaft_length_mm: theatre.mount.shaft_length_mm,
-        ..align::Settings::with_camera(theatre.camera)
-    });
+    let align = align::Align::new(align_settings(config, theatre));
     let perceive = perceive::Perceive::new(perceive_settings(config));
     let model = model(config, &planner.model());
     let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount, planner)?;
     Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model })
+}
+
+/// What align needs to know of a theatre.
+#[must_use]
+pub fn align_settings(config: &Config, theatre: &Theatre) -> bregma_perception::align::Settings {
+    use bregma_perception::align::Settings;
+    Settings {
+        carving_radius_mm: config.carving_radius_mm,
+        shift_mm_per_hour: config.shift_mm_per_hour,
+        shaft_radius_mm: theatre.mount.shaft_radius_mm,
+        shaft_length_mm: theatre.mount.shaft_length_mm,
+        ..Settings::with_camera(theatre.camera)
+    }
 }
 
 /// Estimator and planner together, as reports name them.
@@ -119,24 +127,24 @@ fn perceive_settings(config: &Config) -> bregma_perception::perceive::Settings {
 pub struct Simulated {
     /// The patient.
     pub patient: Arc<Patient>,
+    /// Whether she was read from the cache, not grown.
+    pub cached: bool,
     /// The theatre around her.
     pub world: SharedWorld,
 }
 
 impl Simulated {
-    /// Grows a patient, in somebody's own head where one is given, and sets a theatre up around her.
+    /// Grows a patient, in somebody's own head where one is given, or takes her from the cache, and sets a
+    /// theatre up around her.
     ///
     /// # Errors
     /// When no patient grows from this seed.
     pub fn new(source: &PatientSource, head: Option<&ImportedAnatomy>, seed: u64) -> anyhow::Result<Self> {
-        let settings = source.patient();
-        let patient = match head {
-            None => Patient::grow(seed, &settings),
-            Some(head) => Patient::grow_in(head, seed, &settings),
-        };
-        let patient = Arc::new(patient.with_context(|| format!("no patient grows from seed {seed}"))?);
+        let fetched = patients::fetch(patients::cache().as_ref(), head, seed, &source.patient())
+            .with_context(|| format!("no patient grows from seed {seed}"))?;
+        let patient = Arc::new(fetched.patient);
         let world = World::new(Arc::clone(&patient), source.theatre())?;
-        Ok(Self { patient, world })
+        Ok(Self { patient, cached: fetched.cached, world })
     }
 
     /// What the rooms may know of the theatre.

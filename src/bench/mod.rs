@@ -1,7 +1,9 @@
 //! Benches of the program: what a hop through a lane costs, beside other people's channels in the same run,
-//! and what each stage allocates once it has settled.
+//! what each stage allocates once it has settled, and what digital patients cost.
 
+pub mod cpu;
 pub mod hops;
+pub mod patient;
 pub mod steady;
 
 use crate::report::BenchRow;

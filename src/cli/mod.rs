@@ -91,7 +91,12 @@ Example:
         verify: bool,
     },
     /// Measurements.
-    #[command(after_help = "Example:\n  bregma bench pipeline --report out/bench-pipeline.json")]
+    #[command(after_help = "\
+Examples:
+  bregma bench pipeline --report out/bench-pipeline.json
+  bregma bench patient --patients 200 --report out/bench-patient.json
+
+Patients are kept in $BREGMA_CACHE/patients, else in the user's cache folder, about 9 MB each.")]
     Bench(BenchArgs),
 }
 
@@ -281,6 +286,8 @@ pub struct ShowArgs {
 pub enum BenchName {
     /// Lanes, hops, allocations.
     Pipeline,
+    /// Digital patients: growing, reading, scanning, seeing, moving, learning from them.
+    Patient,
 }
 
 /// Options of `bench`.
@@ -289,6 +296,9 @@ pub struct BenchArgs {
     /// Which.
     #[arg(value_enum, default_value_t = BenchName::Pipeline)]
     pub bench: BenchName,
+    /// Patients on disk for `bench patient`; those that are missing are grown first, some seconds each.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub patients: usize,
     /// Write the report.
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,

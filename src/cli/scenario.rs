@@ -1,13 +1,14 @@
 //! `bregma scenario run`: many cases in lock-step, and what they come to together.
 
 use super::{Engine, Goal, PlannerName, ScenarioArgs, say};
+use crate::bench::cpu;
 use crate::report::{Case, Head, Outcome, SCHEMA, SuiteReport, SuiteSettings, Summary, wilson95};
-use crate::scenario::{self, Plans, Suite};
+use crate::scenario::{self, Plans, Played, Suite};
 use crate::session;
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Runs it.
 ///
@@ -46,6 +47,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     bar.enable_steady_tick(std::time::Duration::from_millis(500));
     let next = AtomicU64::new(0);
     let done: Mutex<Vec<(Case, f64)>> = Mutex::new(Vec::new());
+    let cached = AtomicUsize::new(0);
     let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..jobs.min(usize::try_from(suite.cases).unwrap_or(usize::MAX)) {
@@ -56,10 +58,11 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
                         return;
                     }
                     let seed = suite.first_seed + index;
-                    let before = cpu_seconds();
+                    let before = cpu::of_this_thread();
                     match scenario::case(&suite, &config, &source, head.as_ref(), seed) {
-                        Ok(case) => {
-                            let cpu = cpu_seconds() - before;
+                        Ok(Played { case, patient_cached }) => {
+                            cached.fetch_add(usize::from(patient_cached), Ordering::Relaxed);
+                            let cpu = (cpu::of_this_thread() - before) as f64 * 1e-9;
                             bar.suspend(|| say(line(&case, cpu)));
                             lock(&done).push((case, cpu));
                             bar.inc(1);
@@ -102,6 +105,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
             shift_hz: suite.shift_hz,
             anatomy: args.anatomy.as_ref().map(|path| path.display().to_string()),
             cpu_s_median: cpu[cpu.len() / 2],
+            patients_cached: cached.into_inner(),
         },
         cases,
         summary,
@@ -118,17 +122,6 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// CPU seconds of the calling thread.
-fn cpu_seconds() -> f64 {
-    // Fields 14 and 15 of the thread's stat, user and system time in clock ticks, of which Linux has 100 a
-    // second on every platform that this runs on.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok()).sum();
-    ticks / TICKS_PER_SECOND
 }
 
 fn line(case: &Case, cpu: f64) -> String {
@@ -204,25 +197,8 @@ fn print(report: &SuiteReport, suite: &Suite) {
     say(format!("  forbidden violations   {}", s.forbidden_violations));
     say(format!("  executed unapproved    {}", s.executed_unapproved));
     say(format!(
-        "  CPU a case             {:.1} s median, removal at {} times a real aspirator's rate",
-        report.suite.cpu_s_median, report.suite.removal_rate_scale
+        "  CPU a case             {:.1} s median, {} of {} patients read from the cache; removal at {} times a real \
+         aspirator's rate",
+        report.suite.cpu_s_median, report.suite.patients_cached, s.n, report.suite.removal_rate_scale
     ));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bregma_core::time::{Clock, RealClock};
-
-    #[test]
-    fn a_threads_own_cpu_time_is_counted() {
-        let clock = RealClock::start();
-        let before = cpu_seconds();
-        let mut spun = 0_u64;
-        while clock.now().secs_f64() < 0.2 {
-            spun = std::hint::black_box(spun + 1);
-        }
-        let used = cpu_seconds() - before;
-        assert!(used > 0.02 && used < 1.0, "{used} s after {spun} turns");
-    }
 }

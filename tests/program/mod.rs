@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs `bregma` with these arguments in `folder`.
+/// Runs `bregma` with these arguments in `folder`, where it keeps its patients too.
 pub fn bregma(folder: &Path, args: &[&str]) -> Output {
     let program = env!("CARGO_BIN_EXE_bregma");
-    Command::new(program).args(args).current_dir(folder).output().unwrap_or_else(|e| panic!("{program}: {e}"))
+    let mut command = Command::new(program);
+    command.args(args).current_dir(folder).env("BREGMA_CACHE", folder.join("cache"));
+    command.output().unwrap_or_else(|e| panic!("{program}: {e}"))
 }
 
 /// Exit status, and what was said on both streams.

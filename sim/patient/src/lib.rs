@@ -9,6 +9,7 @@
 //! that wells up where tissue is removed.
 
 mod anatomy;
+mod cache;
 mod distance;
 mod kind;
 mod microscope;
@@ -23,6 +24,7 @@ mod world;
 pub use anatomy::imported::{ImportError, ImportReport, ImportedAnatomy, import_anatomy};
 pub use anatomy::template::TemplateError;
 pub use anatomy::vessels::{FORBIDDEN_DIAMETER_MM, VesselKind};
+pub use cache::{CACHE_BYTES, CacheTrouble, Fetched, PatientCache};
 pub use kind::WorldKind;
 pub use microscope::{Look, MicroscopeSettings};
 pub use patient::{GrowError, Patient, PatientSettings};
@@ -33,6 +35,7 @@ pub use shift::{ShiftFigures, ShiftSettings};
 pub use truth::{Label, TRUTH_EDGE};
 pub use tumour::{TumourModel, TumourSettings};
 pub use world::{
-    ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, MarginErrors, MicroscopeHandle, Outcome,
-    PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError, WorldSettings,
+    ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, Lesson, MARGIN_MAX_MM, MarginErrors,
+    MicroscopeHandle, Outcome, PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError,
+    WorldSettings,
 };

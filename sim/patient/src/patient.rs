@@ -138,10 +138,10 @@ pub struct Patient {
     /// Whether T1c shows the core's living part.
     pub(crate) enhances: bool,
     pub(crate) scanner: ScannerSettings,
-    eloquent_coarse: Vec<u8>,
-    core_ml: f64,
-    growth_days: f64,
-    murray_exponent: Option<f64>,
+    pub(crate) eloquent_coarse: Vec<u8>,
+    pub(crate) core_ml: f64,
+    pub(crate) growth_days: f64,
+    pub(crate) murray_exponent: Option<f64>,
 }
 
 impl Patient {

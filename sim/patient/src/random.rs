@@ -31,6 +31,8 @@ pub(crate) enum Purpose {
     /// A patient's contrasts on scans.
     Contrast,
     Shift,
+    /// Strokes of a rehearsal.
+    Hand,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

@@ -54,6 +54,22 @@ impl Label {
         matches!(self, Self::Enhancing | Self::Necrosis)
     }
 
+    const ALL: [Self; 8] = [
+        Self::Outside,
+        Self::Skull,
+        Self::Csf,
+        Self::Grey,
+        Self::White,
+        Self::Infiltrated,
+        Self::Enhancing,
+        Self::Necrosis,
+    ];
+
+    /// The label that is that number.
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte)).copied()
+    }
+
     /// Whether it is tissue of the brain or the tumour.
     #[must_use]
     pub const fn tissue(self) -> bool {

@@ -58,7 +58,7 @@ impl Head {
             t1: vec![0; grid.len()],
             tissue: vec![tissue::OUTSIDE; grid.len()],
             sheets: vec![sheets::NONE; grid.len()],
-            coarse: Grid { dims: grid.dims.map(|n| n / 2), spacing_mm: 2.0, origin: grid.origin.map(|o| o + 0.5) },
+            coarse: coarse_of(&grid),
             depth: Vec::new(),
             grid,
             warp,
@@ -166,6 +166,11 @@ fn ventricular(mni: &Vector3<f64>) -> bool {
     let temporal = (22.0..42.0).contains(&x) && (-45.0..-2.0).contains(&y) && (-26.0..0.0).contains(&z);
     let fourth = x < 10.0 && (-58.0..-32.0).contains(&y) && (-48.0..-14.0).contains(&z);
     body || third || trigone || temporal || fourth
+}
+
+/// The 2 mm grid over a head's grid.
+pub(crate) fn coarse_of(grid: &Grid) -> Grid {
+    Grid { dims: grid.dims.map(|n| n / 2), spacing_mm: 2.0, origin: grid.origin.map(|o| o + 0.5) }
 }
 
 /// A 1 mm grid around the warped brain with room for the skull; even numbers of voxels.

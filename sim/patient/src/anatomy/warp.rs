@@ -11,6 +11,7 @@ use crate::anatomy::template::Template;
 use crate::random::{Draws, Purpose};
 use bregma_core::grid::Grid;
 use nalgebra::{Matrix3, Point3, Vector3};
+use std::sync::OnceLock;
 
 /// Distance of the spline's coefficients, mm: the scale on which heads differ here.
 const KNOT_MM: f64 = 24.0;
@@ -40,8 +41,24 @@ pub(crate) struct Variety {
     pub smooth_mm: f64,
 }
 
-/// One patient's map, both ways.
+/// What warps are drawn on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ground {
+    /// The template's grid.
+    pub template: Grid,
+    /// The head's own size and shape.
+    pub own_from_mni: Matrix3<f64>,
+    pub variety: Variety,
+}
+
+/// One patient's map, both ways; drawn when it is first asked for.
 pub(crate) struct Warp {
+    ground: Ground,
+    seed: u64,
+    maps: OnceLock<Maps>,
+}
+
+struct Maps {
     affine: Matrix3<f64>,
     affine_back: Matrix3<f64>,
     flow: Displacement,
@@ -51,21 +68,29 @@ pub(crate) struct Warp {
 impl Warp {
     /// The warp of a seed for a template; a head's own size and shape come before the affine part.
     pub(crate) fn drawn(template: &Template, seed: u64, variety: Variety) -> Self {
-        let mut draws = Draws::new(seed, Purpose::Warp);
-        let mut affine = Matrix3::zeros();
-        for r in 0..3 {
-            for c in 0..3 {
-                let change = draws.uniform(-variety.share, variety.share);
-                affine[(r, c)] = if r == c { 1.0 + change } else { change * SHEAR_SHARE };
-            }
-        }
-        // Diagonally dominant for any share below 0.5, so it has an inverse; a head's own shape has one too.
-        affine *= template.own_from_mni;
-        let affine_back = affine.try_inverse().unwrap_or_else(Matrix3::identity);
-        let (grid, velocity) = velocity(&template.grid, seed, variety.smooth_mm);
-        let flow = Displacement::flow(grid, &velocity, 1.0);
-        let flow_back = Displacement::flow(grid, &velocity, -1.0);
-        Self { affine, affine_back, flow, flow_back }
+        Self::on(Ground { template: template.grid, own_from_mni: template.own_from_mni, variety }, seed)
+    }
+
+    /// The warp of a seed on a ground.
+    pub(crate) const fn on(ground: Ground, seed: u64) -> Self {
+        Self { ground, seed, maps: OnceLock::new() }
+    }
+
+    fn maps(&self) -> &Maps {
+        self.maps.get_or_init(|| Maps::drawn(&self.ground, self.seed))
+    }
+
+    /// What it was drawn on.
+    pub(crate) const fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// Every number of both ways, in a fixed order.
+    pub(crate) fn numbers(&self) -> Vec<f64> {
+        let maps = self.maps();
+        let affine = maps.affine.iter().chain(&maps.affine_back).copied();
+        let nodes = maps.flow.nodes.iter().chain(&maps.flow_back.nodes);
+        affine.chain(nodes.flat_map(|v| v.iter().map(|c| f64::from(*c)))).collect()
     }
 
     /// A published MNI coordinate (RAS, mm) in this patient.
@@ -83,21 +108,44 @@ impl Warp {
     pub(crate) fn patient_from_template(&self, at: &Point3<f64>) -> Point3<f64> {
         // exp(v), then steps by the affine part's slope against what the way back leaves: the difference
         // between the two interpolated fields, some tenths of a millimetre, goes.
-        let mut patient = self.affine * (at + self.flow.at(at).cast::<f64>());
+        let maps = self.maps();
+        let mut patient = maps.affine * (at + maps.flow.at(at).cast::<f64>());
         for _ in 0..CORRECTIONS_MAX {
             let off = at - self.template_from_patient(&patient);
             if off.norm() < AGREE_MM {
                 break;
             }
-            patient += self.affine * off;
+            patient += maps.affine * off;
         }
         patient
     }
 
     /// The template point (LPS) of a patient point.
     pub(crate) fn template_from_patient(&self, at: &Point3<f64>) -> Point3<f64> {
-        let t = self.affine_back * at;
-        t + self.flow_back.at(&t).cast::<f64>()
+        let maps = self.maps();
+        let t = maps.affine_back * at;
+        t + maps.flow_back.at(&t).cast::<f64>()
+    }
+}
+
+impl Maps {
+    fn drawn(ground: &Ground, seed: u64) -> Self {
+        let variety = ground.variety;
+        let mut draws = Draws::new(seed, Purpose::Warp);
+        let mut affine = Matrix3::zeros();
+        for r in 0..3 {
+            for c in 0..3 {
+                let change = draws.uniform(-variety.share, variety.share);
+                affine[(r, c)] = if r == c { 1.0 + change } else { change * SHEAR_SHARE };
+            }
+        }
+        // Diagonally dominant for any share below 0.5, so it has an inverse; a head's own shape has one too.
+        affine *= ground.own_from_mni;
+        let affine_back = affine.try_inverse().unwrap_or_else(Matrix3::identity);
+        let (grid, velocity) = velocity(&ground.template, seed, variety.smooth_mm);
+        let flow = Displacement::flow(grid, &velocity, 1.0);
+        let flow_back = Displacement::flow(grid, &velocity, -1.0);
+        Self { affine, affine_back, flow, flow_back }
     }
 }
 

@@ -8,8 +8,12 @@
 mod arm;
 mod camera;
 mod devices;
+mod hand;
 mod instrument;
+mod lesson;
 mod outcome;
+#[cfg(test)]
+mod rehearsed;
 #[cfg(test)]
 mod shifted;
 #[cfg(test)]
@@ -19,6 +23,7 @@ mod tracker;
 pub use arm::{ArmEvent, ArmLogEntry};
 pub use camera::MicroscopeHandle;
 pub use devices::{ArmHandle, InstrumentHandle, PedalHandle, ScannerHandle, TrackerHandle};
+pub use lesson::{Lesson, MARGIN_MAX_MM};
 pub use outcome::{ErrorSummary, MarginErrors, Outcome};
 
 use crate::kind::WorldKind;
@@ -34,6 +39,7 @@ use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Referenc
 use bregma_core::grid::Grid;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
+use hand::Hand;
 use instrument::Resection;
 use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion, Vector3};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -149,6 +155,8 @@ pub struct World {
     pub(crate) settings: WorldSettings,
     now: Instant,
     arm: SimulatedArm,
+    /// Who holds the instrument instead of the arm.
+    hand: Option<Hand>,
     /// What the console was told.
     console: Energy,
     pedal: [bool; 2],
@@ -182,6 +190,7 @@ impl World {
             console: Energy::OFF,
             pedal: settings.pedal,
             arm,
+            hand: None,
             registration,
             calibrated_camera,
             true_camera,
@@ -202,7 +211,14 @@ impl World {
     fn step(&mut self) {
         let tip_before = self.arm.true_tip;
         let console = self.console;
-        let energy = self.arm.step(self.now, console);
+        let energy = match &mut self.hand {
+            Some(hand) => {
+                hand.step(&self.patient, self.shift.field(), &self.resection.state);
+                (self.arm.true_tip, self.console) = (hand.tip, hand.energy);
+                hand.energy
+            }
+            None => self.arm.step(self.now, console),
+        };
         let tip = self.arm.true_tip;
         let moved = self.shift.advance(&self.patient, self.now, &self.resection.journal);
         let field = self.shift.field();

@@ -136,6 +136,14 @@ impl SharedWorld {
         self.lock().outcome()
     }
 
+    /// Core left, mL: less work than the whole score.
+    #[must_use]
+    pub fn residual_core_ml(&self) -> f64 {
+        let world = self.lock();
+        let grid = &world.patient.truth.grid;
+        (0..grid.len()).filter(|i| world.residual(*i)).count() as f64 * grid.voxel_ml()
+    }
+
     /// Errors of a scene's margin, or of another estimate on the scene's grid, mm, `[64³]`.
     #[must_use]
     pub fn margin_errors(&self, scene: &Scene, estimate: Option<&[f32]>) -> MarginErrors {
@@ -238,7 +246,7 @@ impl World {
     }
 
     /// Whether a point holds residual core now.
-    fn residual_now(&self, at: &Point3<f64>) -> bool {
+    pub(super) fn residual_now(&self, at: &Point3<f64>) -> bool {
         let grid = &self.patient.truth.grid;
         grid.containing(&self.field().rest(at)).is_some_and(|v| self.residual(grid.index(v)))
     }
@@ -320,7 +328,7 @@ impl World {
 }
 
 /// The six neighbours of a truth voxel.
-fn neighbours(grid: &Grid, index: usize) -> [Option<usize>; 6] {
+pub(super) fn neighbours(grid: &Grid, index: usize) -> [Option<usize>; 6] {
     let mut found = [None; 6];
     let (mut stride, mut rest) = (1, index);
     for axis in 0..3 {

@@ -21,6 +21,7 @@ mod scan;
 mod tissue;
 
 use crate::anatomy::template::{Template, TemplateError, template};
+use bregma_core::digest::{Digest, Digester};
 use nalgebra::{Matrix3, Matrix4, Point3};
 use register::{Agreement, Labelled};
 use scan::Scan;
@@ -194,6 +195,14 @@ impl ImportedAnatomy {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Of the maps, their grid, and the head's own size.
+    pub(crate) fn digest(&self) -> Digest {
+        let Template { grid, t1, grey, white, own_from_mni } = &self.template;
+        let mut digester = Digester::new("bregma imported anatomy 1");
+        digester.sizes(&grid.dims).f64(grid.spacing_mm).f64s(&grid.origin).f64s(own_from_mni);
+        digester.bytes(t1).bytes(grey).bytes(white).finish()
     }
 
     /// The grid of [`Self::maps`], MNI space in LPS mm.

@@ -1,0 +1,79 @@
+//! What a thread spends of the processor, and what the process holds of memory, as Linux counts them.
+
+use bregma_core::time::{Clock, Duration, RealClock};
+
+/// Processor time and time of one piece of work.
+#[derive(Debug, Clone, Copy)]
+pub struct Spent {
+    /// Of the calling thread.
+    pub cpu: Duration,
+    /// By the clock.
+    pub wall: Duration,
+}
+
+/// Does some work and says what it took.
+pub fn spent<T>(clock: &RealClock, work: impl FnOnce() -> T) -> (T, Spent) {
+    let (cpu, wall) = (of_this_thread(), clock.now());
+    let done = work();
+    let between = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
+    let spent = Spent { cpu: between(cpu, of_this_thread()), wall: clock.now().since(wall).unwrap_or(Duration::ZERO) };
+    (done, spent)
+}
+
+/// Processor time of the calling thread since it began, ns.
+///
+/// By `schedstat`, which counts nanoseconds; where the kernel keeps none, by `stat`, which counts hundredths of
+/// a second.
+#[must_use]
+pub fn of_this_thread() -> u64 {
+    let fine = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let fine = fine.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok()).filter(|ns| *ns > 0);
+    fine.unwrap_or_else(ticks_of_this_thread)
+}
+
+fn ticks_of_this_thread() -> u64 {
+    // Fields 14 and 15 of the thread's stat, user and system time in clock ticks, of which Linux has 100 a
+    // second on every platform that this runs on.
+    const TICK_NS: u64 = 10_000_000;
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+    ticks * TICK_NS
+}
+
+/// What the process holds in memory, MB; `None` where Linux does not say.
+#[must_use]
+pub fn resident_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kb: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kb * 1024.0 * 1e-6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threads_own_time_is_counted_and_no_more() {
+        let clock = RealClock::start();
+        let (_, spun) = spent(&clock, || {
+            let mut turns = 0_u64;
+            while clock.now().secs_f64() < 0.2 {
+                turns = std::hint::black_box(turns + 1);
+            }
+        });
+        assert!(spun.cpu.secs_f64() > 0.02, "{spun:?}");
+        assert!(spun.cpu.secs_f64() < spun.wall.secs_f64() + 0.03, "{spun:?}");
+        let (_, waited) = spent(&clock, || bregma_core::time::pause(Duration::from_millis(150)));
+        assert!(waited.wall.secs_f64() > 0.14 && waited.cpu.secs_f64() < 0.1, "{waited:?}");
+    }
+
+    #[test]
+    fn memory_that_is_held_is_seen() {
+        let before = resident_mb().expect("Linux says");
+        let held = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let after = resident_mb().expect("Linux says");
+        assert!(after - before > 40.0, "{before} then {after} MB with {} bytes more", held.len());
+    }
+}

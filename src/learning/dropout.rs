@@ -1,0 +1,105 @@
+//! What a sequence lacks: scans that were never made, a video that is lost.
+//!
+//! A channel whose source is missing holds what align writes in that case, by the channels' contract: 0 for a
+//! scan, and for the video fluorescence 0 and an age of 1, never seen. Align itself makes no frame without a
+//! T1c or a picture; learning may, so that an estimator does not stand on one source alone.
+
+use super::draw;
+use bregma_core::flow::{ROI_CHANNEL_COUNT, ROI_VOXELS};
+
+/// How often what is missing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// Share of sequences without T1c.
+    pub t1c: f64,
+    /// Share without FLAIR.
+    pub flair: f64,
+    /// Share without video.
+    pub video: f64,
+}
+
+impl Default for Dropout {
+    fn default() -> Self {
+        Self { t1c: 0.05, flair: 0.2, video: 0.15 }
+    }
+}
+
+/// What is missing in one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// No T1c.
+    pub t1c: bool,
+    /// No FLAIR.
+    pub flair: bool,
+    /// No video.
+    pub video: bool,
+}
+
+const T1C: usize = 0;
+const FLAIR: usize = 1;
+const FLUORESCENCE: usize = 3;
+const SEEN_AGE: usize = 4;
+const _: () = assert!(ROI_CHANNEL_COUNT == 5, "t1c, flair, cavity, fluorescence, seen_age");
+
+impl Dropout {
+    /// What is missing in a sequence of a visit.
+    pub(super) fn drawn(&self, seed: u64, visit: u64, nth: u64) -> Missing {
+        let missing = |what, share| draw(seed, what, visit, nth) < share;
+        Missing {
+            t1c: missing("no t1c", self.t1c),
+            flair: missing("no flair", self.flair),
+            video: missing("no video", self.video),
+        }
+    }
+}
+
+impl Missing {
+    /// Takes it out of one frame's channels, `[C, 64, 64, 64]`.
+    pub fn take_from(self, channels: &mut [f32]) {
+        let mut fill = |channel: usize, value| channels[channel * ROI_VOXELS..][..ROI_VOXELS].fill(value);
+        if self.t1c {
+            fill(T1C, 0.0);
+        }
+        if self.flair {
+            fill(FLAIR, 0.0);
+        }
+        if self.video {
+            fill(FLUORESCENCE, 0.0);
+            fill(SEEN_AGE, 1.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bregma_core::flow::ROI_CHANNELS;
+
+    #[test]
+    fn the_channels_are_the_contracts() {
+        let named = |channel: usize, name: &str| ROI_CHANNELS[channel].starts_with(name);
+        assert!(named(T1C, "t1c:") && named(FLAIR, "flair:"));
+        assert!(named(FLUORESCENCE, "fluorescence:") && named(SEEN_AGE, "seen_age:"));
+        assert!(
+            ROI_CHANNELS[FLAIR].contains("0 where there is none")
+                && ROI_CHANNELS[SEEN_AGE].contains("1 where never seen")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_goes_and_the_cavity_stays() {
+        let mut channels = vec![0.5_f32; ROI_CHANNEL_COUNT * ROI_VOXELS];
+        Missing { t1c: false, flair: true, video: true }.take_from(&mut channels);
+        let first: Vec<f32> = (0..ROI_CHANNEL_COUNT).map(|c| channels[c * ROI_VOXELS + 9]).collect();
+        assert_eq!(first, [0.5, 0.0, 0.5, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn as_often_as_it_is_told() {
+        let dropout = Dropout { t1c: 0.0, flair: 0.3, video: 1.0 };
+        let drawn: Vec<Missing> = (0..1000).map(|n| dropout.drawn(3, n / 8, n % 8)).collect();
+        let share = drawn.iter().filter(|m| m.flair).count();
+        assert!((250..350).contains(&share), "{share}");
+        assert!(drawn.iter().all(|m| !m.t1c && m.video));
+    }
+}

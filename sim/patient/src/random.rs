@@ -31,6 +31,12 @@ pub(crate) enum Purpose {
     /// A patient's contrasts on scans.
     Contrast,
     Shift,
+    /// Tissue's stiffness, clogs and tugs.
+    Instrument = 60,
+    Bleeding,
+    /// Drift, outliers and jitter of the tracker.
+    Wander,
+    Fault,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

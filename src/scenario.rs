@@ -4,6 +4,10 @@
 //! and the camera is read through its trait at `perceive_hz` and once after each motion. **Deterministic:**
 //! the same seed, commit and configuration give the same report but for times.
 
+mod faults;
+
+pub use faults::FaultWords;
+
 use crate::config::{Config, PatientSource};
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
@@ -50,6 +54,9 @@ pub struct Suite {
     pub core_ml: [f64; 2],
     /// How much faster than a real aspirator the simulated one removes.
     pub removal_rate_scale: f64,
+    /// What may break in each case.
+    #[serde(default)]
+    pub faults: Vec<FaultWords>,
 }
 
 impl Suite {
@@ -70,6 +77,9 @@ impl Suite {
         inside("core_ml[0]", suite.core_ml[0], 0.5, 110.0)?;
         inside("core_ml[1]", suite.core_ml[1], suite.core_ml[0], 110.0)?;
         inside("removal_rate_scale", suite.removal_rate_scale, 0.1, 20.0)?;
+        for (number, fault) in suite.faults.iter().enumerate() {
+            fault.plan().with_context(|| format!("in the {}. of [[faults]]", number + 1))?;
+        }
         Ok(suite)
     }
 
@@ -218,6 +228,7 @@ impl Run {
         }
         self.runner.settle()?;
         let scene = self.supervisor.look();
+        self.supervisor.attend(now, &self.world);
         if let Some(order) = self.supervisor.next_order(now) {
             self.outside.orders.publish(order);
         }
@@ -272,6 +283,11 @@ impl Run {
 /// When no patient grows, or the house cannot be built.
 pub fn case(suite: &Suite, config: &Config, source: &PatientSource, seed: u64) -> anyhow::Result<Case> {
     let simulated = Simulated::new(source, seed)?;
+    for (number, fault) in suite.faults.iter().enumerate() {
+        if let Some(fault) = fault.plan()?.drawn(seed, number as u64) {
+            simulated.world.inject(fault);
+        }
+    }
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
     let mut run = Run::new(config, &simulated, &volumes, suite.perceive_hz, suite.evaluate_every_s, &mut Bare)?;

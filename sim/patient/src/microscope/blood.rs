@@ -55,7 +55,8 @@ pub(crate) struct Film {
     pub wet: u8,
 }
 
-/// What the renderer takes over: every wet solid voxel, and a number that rises when they change.
+/// What the renderer takes over: every wet solid voxel, in the grid's order, and a number that rises when they
+/// change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Films {
     pub films: Vec<Film>,
@@ -380,6 +381,7 @@ impl BloodMap {
                 }
             }
         }
+        films.sort_unstable_by_key(|film| film.voxel);
         self.wet = wet;
         let changed = films != self.films.films;
         self.before = std::mem::replace(&mut self.films.films, films);

@@ -110,7 +110,12 @@ impl SimulatedTracker {
 
     /// The reference array is knocked: turned and moved in its own axes.
     pub(crate) fn bump(&mut self, by: &Isometry3<f64>) {
-        self.reference_from_patient = finite(FrameId::SOLE, by.inverse() * self.reference_from_patient.isometry());
+        let reference = &mut self.reference_from_patient;
+        let bumped = by.inverse() * reference.isometry();
+        // Rigid motions of finite poses are finite, and the frames stay.
+        if let Ok(pose) = Pose::between(reference.to, reference.from, bumped) {
+            *reference = pose;
+        }
     }
 
     pub(crate) fn step(&mut self, now: Instant, tip: &TipInPatient, settings: &WorldSettings) {

@@ -145,7 +145,7 @@ impl Evaluator {
             missed_margin_cm2: Some(truth.missed_margin_cm2),
             forbidden_violations: Some(u64::from(truth.forbidden_violations)),
             bleeding_events: Some(u64::from(truth.bleeding_events)),
-            handovers: None,
+            handovers: Some(supervisor.surgeon.handovers()),
             tool_time_s: Some(truth.tool_time_s),
             dice_residual: supervisor.scene.as_ref().map(|scene| with.world.dice_residual(scene)),
             margin_error_mm: MarginError {

@@ -239,8 +239,8 @@ pub struct SuiteSettings {
     pub perceive_hz: f64,
     /// Removal, times the instrument's real rate.
     pub removal_rate_scale: f64,
-    /// Whether the microscope distorted, lagged, faded and was covered at times.
-    pub lifelike_microscope: bool,
+    /// Whether microscope, tracking and instrument erred and failed as in life, and vessels bled.
+    pub lifelike: bool,
     /// Updates of the brain's shift a simulated second; 0: it lay still.
     pub shift_hz: f64,
     /// The T1 whose head the patients have; `None` for the world's own.

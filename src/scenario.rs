@@ -4,6 +4,10 @@
 //! and the camera is read through its trait at `perceive_hz` and once after each motion. **Deterministic:**
 //! the same seed, commit and configuration give the same report but for times.
 
+mod faults;
+
+pub use faults::FaultWords;
+
 use crate::config::{Config, PatientSource};
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
@@ -53,10 +57,13 @@ pub struct Suite {
     pub core_ml: [f64; 2],
     /// How much faster than a real aspirator the simulated one removes.
     pub removal_rate_scale: f64,
-    /// Whether the microscope distorts, lags, fades and is covered at times.
-    pub lifelike_microscope: bool,
+    /// Whether microscope, tracking and instrument err and fail as in life, and vessels bleed.
+    pub lifelike: bool,
     /// Updates of the brain's shift a simulated second; 0 for a brain that lies still.
     pub shift_hz: f64,
+    /// What may break in each case.
+    #[serde(default)]
+    pub faults: Vec<FaultWords>,
     /// In which world; the command line says.
     #[serde(skip)]
     pub world: WorldKind,
@@ -117,6 +124,9 @@ impl Suite {
         inside("core_ml[1]", suite.core_ml[1], suite.core_ml[0], 110.0)?;
         inside("shift_hz", suite.shift_hz, 0.0, 50.0)?;
         inside("removal_rate_scale", suite.removal_rate_scale, 0.1, 20.0)?;
+        for (number, fault) in suite.faults.iter().enumerate() {
+            fault.plan().with_context(|| format!("in the {}. of [[faults]]", number + 1))?;
+        }
         Ok(suite)
     }
 
@@ -137,7 +147,7 @@ impl Suite {
         source.core_ml = self.core_ml;
         source.removal_rate_scale = self.removal_rate_scale;
         source.world = self.world;
-        source.lifelike_microscope = self.lifelike_microscope;
+        source.lifelike = self.lifelike;
         source.shift_hz = self.shift_hz;
         let source = *source;
         config.settle();
@@ -273,6 +283,7 @@ impl Run {
         }
         self.runner.settle()?;
         let scene = self.supervisor.look();
+        self.supervisor.attend(now, &self.world);
         if let Some(order) = self.supervisor.next_order(now) {
             self.outside.orders.publish(order);
         }
@@ -342,6 +353,11 @@ pub fn case(
     seed: u64,
 ) -> anyhow::Result<Played> {
     let simulated = Simulated::new(source, head, seed)?;
+    for (number, fault) in suite.faults.iter().enumerate() {
+        if let Some(fault) = fault.plan()?.drawn(seed, number as u64) {
+            simulated.world.inject(fault);
+        }
+    }
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
     let mut run = Run::new(suite, config, &simulated, &volumes, &mut Bare)?;

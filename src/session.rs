@@ -19,7 +19,7 @@ use bregma_core::flow::{
 };
 use bregma_core::lane::Gauge;
 use bregma_core::lane::Overflow::{DropOldest, Refuse};
-use bregma_core::time::Instant;
+use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::{Publisher, Subscriber};
 use bregma_ingest::mri;
 use bregma_patient::{ImportedAnatomy, Patient, SharedWorld, World};
@@ -197,7 +197,14 @@ pub struct Supervisor {
     pub rejected_by: std::collections::BTreeMap<&'static str, u64>,
     /// When the gate was first armed, and last active.
     pub active: Option<(Instant, Instant)>,
+    /// When the surgeon next looks into the wound.
+    looks: Instant,
+    /// Whether the surgeon holds the pedal down.
+    pedal: bool,
 }
+
+/// Time between two looks of the surgeon into the wound.
+const GLANCE: Duration = Duration::from_millis(250);
 
 impl Supervisor {
     /// Hangs its lanes onto the topics.
@@ -216,6 +223,24 @@ impl Supervisor {
             rejected: 0,
             rejected_by: std::collections::BTreeMap::new(),
             active: None,
+            looks: Instant::START,
+            pedal: true,
+        }
+    }
+
+    /// Has the surgeon look into a simulated wound, hold the pedal or not, and treat what bleeds.
+    pub fn attend(&mut self, now: Instant, world: &SharedWorld) {
+        if now >= self.looks {
+            self.looks = now + GLANCE;
+            self.surgeon.sees_wound(now, world.sight());
+            if self.surgeon.treats() {
+                // Refused while the tip is in the head: the next look tries again.
+                let _ = world.treat();
+            }
+        }
+        if self.pedal != self.surgeon.pedal() {
+            self.pedal = self.surgeon.pedal();
+            world.set_pedal([self.pedal; 2]);
         }
     }
 

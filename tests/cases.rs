@@ -54,6 +54,23 @@ fn the_same_seeds_twice_give_the_same_report_but_for_times() {
     }
 }
 
+#[test]
+fn faults_end_in_a_hold_or_outside_and_a_bleeding_is_handed_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/faults.toml");
+    let (status, text) = said(&bregma(folder.path(), &["scenario", "run", "--suite", suite, "--report", "a.json"]));
+    assert_eq!(status, 0, "{text}");
+    let report = json(&folder.path().join("a.json"));
+    assert_eq!(report["summary"]["executed_unapproved"], 0, "{text}");
+    assert_eq!(report["summary"]["forbidden_violations"], 0, "{text}");
+    for case in report["cases"].as_array().expect("cases") {
+        assert!(case["handovers"].as_u64().expect("a count") >= 1, "a vessel bled heavily: {case}");
+        // It went on afterwards: some tumour was removed before the bleeding, most of it after.
+        assert!(case["motions"]["executed"].as_u64().expect("a count") > 5, "{case}");
+        assert!(case["extent_of_resection"].as_f64().expect("a share") > 0.5, "{case}");
+    }
+}
+
 const CASE_FIELDS: &[&str] = &[
     "seed",
     "world",

@@ -156,6 +156,7 @@ fn watch(
     loop {
         let now = running.clock.now();
         let scene = running.supervisor.look();
+        running.supervisor.attend(now, world);
         running.order(now, orders);
         if let Some(scene) = scene {
             evaluator.look(&scene, world);

@@ -101,7 +101,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
             name: suite.name.clone(),
             perceive_hz: suite.perceive_hz,
             removal_rate_scale: suite.removal_rate_scale,
-            lifelike_microscope: suite.lifelike_microscope,
+            lifelike: suite.lifelike,
             shift_hz: suite.shift_hz,
             anatomy: args.anatomy.as_ref().map(|path| path.display().to_string()),
             cpu_s_median: cpu[cpu.len() / 2],

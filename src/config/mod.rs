@@ -13,7 +13,7 @@ use bregma_core::flow::{CameraCalibration, Light, Registration};
 use bregma_core::frame::{FrameId, Pose};
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
-use bregma_patient::{MicroscopeSettings, PatientSettings, ShiftSettings, WorldKind, WorldSettings};
+use bregma_patient::{PatientSettings, ShiftSettings, WorldKind, WorldSettings};
 use bregma_physics::{LimitValues, Limits};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -47,8 +47,9 @@ pub struct PatientSource {
     pub video_fps: u32,
     /// Home, or foreign: another anatomy, tumour, scanner, microscope and shift, that nothing is tuned on.
     pub world: WorldKind,
-    /// Whether the microscope distorts, lags, fades and is covered at times, as real ones are.
-    pub lifelike_microscope: bool,
+    /// Whether the microscope distorts, lags, fades and is covered at times, tracking wanders, the instrument
+    /// clogs and vessels bleed, as in life.
+    pub lifelike: bool,
     /// How often the brain's shift is brought up to date, a second; 0 for a brain that lies still.
     pub shift_hz: f64,
 }
@@ -63,13 +64,15 @@ impl PatientSource {
     /// What the theatre around her is like.
     #[must_use]
     pub fn theatre(&self) -> WorldSettings {
-        let full = WorldSettings::of(self.world);
+        let (full, plain) = (WorldSettings::of(self.world), WorldSettings::default());
         WorldSettings {
             rate_mm3_s: self.removal_rate_mm3_s,
             removal_rate_scale: self.removal_rate_scale,
             light: self.light,
-            microscope: if self.lifelike_microscope { full.microscope } else { MicroscopeSettings::plain() },
-            shift: ShiftSettings { updates_hz: self.shift_hz, ..full.shift.clone() },
+            shift: ShiftSettings { updates_hz: self.shift_hz, ..full.shift },
+            microscope: if self.lifelike { full.microscope } else { plain.microscope },
+            instrument: if self.lifelike { full.instrument } else { plain.instrument },
+            tracker: if self.lifelike { full.tracker } else { plain.tracker },
             ..full
         }
     }
@@ -266,7 +269,7 @@ fn source(words: &words::SourceWords, folder: &Path) -> anyhow::Result<Source> {
                 light: w.light.into(),
                 video_fps: inside("source.video_fps", f64::from(w.video_fps), 1.0, 60.0)? as u32,
                 world: w.world.into(),
-                lifelike_microscope: matches!(w.microscope, words::MicroscopeWord::Lifelike),
+                lifelike: matches!(w.theatre, words::TheatreWord::Lifelike),
                 shift_hz: inside("source.shift_hz", w.shift_hz, 0.0, 50.0)?,
             })
         }

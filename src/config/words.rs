@@ -49,7 +49,7 @@ impl From<WorldWord> for WorldKind {
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum MicroscopeWord {
+pub(super) enum TheatreWord {
     Plain,
     Lifelike,
 }
@@ -71,7 +71,7 @@ pub(super) struct PatientWords {
     pub removal_rate_scale: f64,
     pub light: LightWord,
     pub world: WorldWord,
-    pub microscope: MicroscopeWord,
+    pub theatre: TheatreWord,
     pub shift_hz: f64,
     pub video_fps: u32,
 }

@@ -46,7 +46,7 @@ impl Portrait {
     /// # Errors
     /// When no patient grows, or a device fails.
     pub fn new(source: &PatientSource, head: Option<&ImportedAnatomy>, seed: u64) -> anyhow::Result<Self> {
-        let source = PatientSource { lifelike_microscope: true, shift_hz: 1.0, ..*source };
+        let source = PatientSource { lifelike: true, shift_hz: 1.0, ..*source };
         let simulated = Simulated::new(&source, head, seed)?;
         let patient = simulated.patient;
         let picture = |light: Light| -> anyhow::Result<VideoFrame> {

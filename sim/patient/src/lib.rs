@@ -5,8 +5,7 @@
 //! all that the runtime may know, beside [`Patient::anatomy`].
 //!
 //! **Units and frames:** millimetres, patient LPS. **Invariant:** no ground truth passes through a device
-//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** forces; bleeding
-//! that wells up where tissue is removed.
+//! trait; outcomes are read from the world itself, by whoever scores a case. **Not modelled:** forces.
 
 mod anatomy;
 mod cache;
@@ -35,7 +34,8 @@ pub use shift::{ShiftFigures, ShiftSettings};
 pub use truth::{Label, TRUTH_EDGE};
 pub use tumour::{TumourModel, TumourSettings};
 pub use world::{
-    ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, InstrumentHandle, Lesson, MARGIN_MAX_MM, MarginErrors,
-    MicroscopeHandle, Outcome, PedalHandle, STEP, ScannerHandle, SharedWorld, TrackerHandle, World, WorldSettingError,
+    ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, Fault, FaultError, FaultKind, FaultPlan, InstrumentFigures,
+    InstrumentHandle, InstrumentSettings, Lesson, MARGIN_MAX_MM, MarginErrors, MicroscopeHandle, Outcome, PedalHandle,
+    STEP, ScannerHandle, SharedWorld, SurgeonSight, TrackerHandle, TrackerSettings, World, WorldSettingError,
     WorldSettings,
 };

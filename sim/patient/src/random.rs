@@ -33,6 +33,12 @@ pub(crate) enum Purpose {
     Shift,
     /// Strokes of a rehearsal.
     Hand,
+    /// Tissue's stiffness, clogs and tugs.
+    Instrument = 60,
+    Bleeding,
+    /// Drift, outliers and jitter of the tracker.
+    Wander,
+    Fault,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

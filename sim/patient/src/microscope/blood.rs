@@ -55,7 +55,8 @@ pub(crate) struct Film {
     pub wet: u8,
 }
 
-/// What the renderer takes over: every wet solid voxel, and a number that rises when they change.
+/// What the renderer takes over: every wet solid voxel, in the grid's order, and a number that rises when they
+/// change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Films {
     pub films: Vec<Film>,
@@ -81,6 +82,8 @@ pub(crate) struct BloodMap {
     wet: Vec<u32>,
     listed: Vec<bool>,
     films: Films,
+    /// The list before, to see what has changed.
+    before: Vec<Film>,
     sucked: [f64; 2],
     spilled: [f64; 2],
     /// Marks of the last search, and its number.
@@ -115,6 +118,7 @@ impl BloodMap {
             wet: Vec::new(),
             listed: vec![false; n],
             films: Films::default(),
+            before: Vec::new(),
             sucked: [0.0; 2],
             spilled: [0.0; 2],
             mark: vec![0; n],
@@ -134,22 +138,26 @@ impl BloodMap {
     }
 
     /// Blood within a distance of a place, mm³; what a blind tip stands in.
+    #[cfg(test)]
     pub(crate) fn blood_near(&self, at: &Point3<f64>, reach_mm: f64) -> f64 {
         self.within(at, reach_mm).iter().map(|(_, n)| f64::from(self.blood[*n as usize])).sum()
     }
 
     /// Blood and water held now, mm³.
+    #[cfg(test)]
     pub(crate) fn held(&self) -> [f64; 2] {
         let sum = |of: &[f32]| self.wet.iter().map(|n| f64::from(of[*n as usize])).sum();
         [sum(&self.blood), sum(&self.water)]
     }
 
     /// Blood and water taken by suction so far, mm³.
+    #[cfg(test)]
     pub(crate) const fn sucked(&self) -> [f64; 2] {
         self.sucked
     }
 
     /// Blood and water that left the grid so far, mm³.
+    #[cfg(test)]
     pub(crate) const fn spilled(&self) -> [f64; 2] {
         self.spilled
     }
@@ -348,7 +356,7 @@ impl BloodMap {
         });
         wet.sort_unstable();
         self.search += 1;
-        let mut films = std::mem::take(&mut self.films.films);
+        let mut films = std::mem::take(&mut self.before);
         films.clear();
         for n in &wet {
             let v = self.grid.voxel(*n as usize);
@@ -373,7 +381,23 @@ impl BloodMap {
                 }
             }
         }
-        (self.wet, self.films.films) = (wet, films);
+        films.sort_unstable_by_key(|film| film.voxel);
+        self.wet = wet;
+        let changed = films != self.films.films;
+        self.before = std::mem::replace(&mut self.films.films, films);
+        self.films.version += u64::from(changed);
+    }
+
+    /// Takes everything away by suction, as after a treatment.
+    pub(crate) fn dry(&mut self) {
+        for n in std::mem::take(&mut self.wet) {
+            let n = n as usize;
+            self.listed[n] = false;
+            for (sucked, fluid) in self.sucked.iter_mut().zip([&mut self.blood, &mut self.water]) {
+                *sucked += f64::from(std::mem::take(&mut fluid[n]));
+            }
+        }
+        self.films.films.clear();
         self.films.version += 1;
     }
 

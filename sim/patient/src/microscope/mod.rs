@@ -6,12 +6,11 @@
 
 mod ahead;
 mod bend;
-#[cfg_attr(not(test), expect(dead_code, reason = "what bleeds comes next"))]
 pub(crate) mod blood;
 mod effects;
 mod glow;
 mod lens;
-mod occlusion;
+pub(crate) mod occlusion;
 mod palette;
 mod rays;
 pub(crate) mod render;

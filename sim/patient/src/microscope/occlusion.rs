@@ -40,14 +40,27 @@ pub(super) struct Hiding {
     pub at: [f32; 2],
 }
 
-pub(super) struct Occlusion {
+pub(crate) struct Occlusion {
     seed: u64,
     settings: MicroscopeSettings,
 }
 
 impl Occlusion {
-    pub(super) fn new(seed: u64, settings: MicroscopeSettings) -> Self {
+    pub(crate) fn new(seed: u64, settings: MicroscopeSettings) -> Self {
         Self { seed: Draws::new(seed, Purpose::Occlusion).bits(), settings }
+    }
+
+    /// Share of the middle of a picture that is hidden at a time: half its width and height.
+    pub(crate) fn hidden(&self, seconds: f64) -> f64 {
+        const SIZE: [usize; 2] = [32, 18];
+        let things = self.now(seconds);
+        if things.is_empty() {
+            return 0.0;
+        }
+        let hides = |at: [usize; 2], thing: &Thing| thing.hides(at, SIZE, 0.0).is_some_and(|h| h.cover > 0.5);
+        let middle = (SIZE[1] / 4..SIZE[1] * 3 / 4).flat_map(|y| (SIZE[0] / 4..SIZE[0] * 3 / 4).map(move |x| [x, y]));
+        let hidden = middle.filter(|at| things.iter().any(|thing| hides(*at, thing))).count();
+        hidden as f64 / (SIZE[0] * SIZE[1] / 4) as f64
     }
 
     /// Everything that is in the way at a time, the lowest first.

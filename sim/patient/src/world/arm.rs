@@ -142,6 +142,12 @@ impl SimulatedArm {
         Ok(())
     }
 
+    /// The patient moved, the base did not: in her axes it moved the other way.
+    pub(crate) fn left_behind(&mut self, patient_moved: &Isometry3<f64>) {
+        self.true_base = patient_moved.inverse() * self.true_base;
+        self.true_tip = self.tip();
+    }
+
     /// Whether it follows commands.
     pub(crate) const fn ready(&self) -> bool {
         !self.holding

@@ -7,6 +7,7 @@
 //! microscope that is moved or zoomed; tissue's movement and blood are those of the hand-over.
 
 use super::arm::SimulatedArm;
+use super::fault::lasts;
 use super::{STEP, SharedWorld, TipInPatient, World, WorldSettings, about, finite};
 use crate::microscope::blood::Films;
 use crate::microscope::render::{Renderer, Surroundings};
@@ -110,19 +111,37 @@ pub struct MicroscopeHandle {
     fresh: Vec<u32>,
     field: Arc<Field>,
     films: Films,
+    /// Where it stood when it was made.
+    stood: CameraCalibration,
+    /// Tip and time of the last picture, for one that is frozen.
+    last: Option<(TipInPatient, Instant)>,
 }
 
 impl MicroscopeHandle {
     pub(super) fn new(world: SharedWorld) -> Self {
-        let (renderer, shown, field) = {
+        let (renderer, shown, field, stood) = {
             let inner = world.lock();
-            let (state, settings) = (inner.resection.state.clone(), &inner.settings);
-            let patient = inner.patient.clone();
-            let renderer = Renderer::with(patient, inner.true_camera, settings.light, state, &settings.microscope);
-            (renderer, inner.resection.journal.len(), field(&inner))
+            (renderer(&inner), inner.resection.journal.len(), field(&inner), inner.true_camera)
         };
-        Self { world, renderer, shown, fresh: Vec::with_capacity(1 << 15), field, films: Films::default() }
+        let fresh = Vec::with_capacity(1 << 15);
+        Self { world, renderer, shown, fresh, field, films: Films::default(), stood, last: None }
     }
+
+    /// Looks anew from where it stands now, after the table was moved; what had bleached glows again.
+    fn stands(&mut self) {
+        let inner = self.world.lock();
+        if inner.true_camera != self.stood {
+            (self.renderer, self.shown, self.stood) =
+                (renderer(&inner), inner.resection.journal.len(), inner.true_camera);
+            self.films = Films::default();
+        }
+    }
+}
+
+/// The picture as the world is.
+fn renderer(world: &World) -> Renderer {
+    let (state, settings) = (world.resection.state.clone(), &world.settings);
+    Renderer::with(world.patient.clone(), world.true_camera, settings.light, state, &settings.microscope)
 }
 
 impl Camera for MicroscopeHandle {
@@ -131,6 +150,19 @@ impl Camera for MicroscopeHandle {
     }
 
     fn grab(&mut self, now: Instant, frame: &mut VideoFrame) -> Result<(), DeviceFault> {
+        let frozen = {
+            let world = self.world.at(now);
+            if lasts(world.faults.video_lost, world.now) {
+                return Err(DeviceFault { device: "microscope".to_owned(), what: "it gives no picture".to_owned() });
+            }
+            self.last.filter(|_| lasts(world.faults.video_frozen, world.now)).map(|last| (last, world.now))
+        };
+        if let Some(((tip, captured), now)) = frozen {
+            self.renderer.picture(&tip, captured, frame);
+            frame.captured = now;
+            return Ok(());
+        }
+        self.stands();
         let (tip, captured, light, down) = {
             let world = self.world.at(now);
             let scene = Instant::from_nanos(world.now.nanos().saturating_sub(self.renderer.lag().nanos()));
@@ -150,6 +182,7 @@ impl Camera for MicroscopeHandle {
         self.renderer.follow(&world);
         self.renderer.open(&self.fresh);
         self.renderer.picture(&tip, captured, frame);
+        self.last = Some((tip, captured));
         Ok(())
     }
 }
@@ -159,9 +192,9 @@ fn field(world: &World) -> Arc<Field> {
     Arc::clone(world.shift.shared())
 }
 
-/// What covers the surface; `None` while nothing bleeds.
-const fn films(_world: &World) -> Option<&Films> {
-    None
+/// What covers the surface; `None` before anything bled or rinsed.
+fn films(world: &World) -> Option<&Films> {
+    world.bleeding.films()
 }
 
 /// Where gravity points: where the brain sags to, or below the craniotomy for one that lies still.

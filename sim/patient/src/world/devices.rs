@@ -3,6 +3,7 @@
 //! Every call moves the world on to its `now` first. **Invariant:** nothing here gives away ground truth.
 
 use super::SharedWorld;
+use super::fault::lasts;
 use bregma_core::devices::{Arm, DeviceFault, EnablingInput, Instrument, Scanner, Tracker};
 use bregma_core::flow::{ArmState, Consent, Energy, InstrumentState, Modality, Sent, TipPose, Volume};
 use bregma_core::time::Instant;
@@ -31,6 +32,9 @@ fn fault(device: &str, what: impl Into<String>) -> DeviceFault {
 impl Arm for ArmHandle {
     fn state(&mut self, now: Instant) -> Result<ArmState, DeviceFault> {
         let world = self.0.at(now);
+        if lasts(world.faults.arm_silent, world.now) {
+            return Err(fault("simulated arm", "it does not answer"));
+        }
         Ok(ArmState {
             joints: world.arm.joints,
             speeds: world.arm.speeds,
@@ -40,7 +44,11 @@ impl Arm for ArmHandle {
     }
 
     fn command(&mut self, now: Instant, sent: &Sent) -> Result<(), DeviceFault> {
-        self.0.at(now).arm.command(now, sent).map_err(|what| fault("simulated arm", what))
+        let mut world = self.0.at(now);
+        if lasts(world.faults.arm_silent, world.now) {
+            return Err(fault("simulated arm", "it does not answer"));
+        }
+        world.arm.command(now, sent).map_err(|what| fault("simulated arm", what))
     }
 }
 
@@ -64,7 +72,9 @@ impl Tracker for TrackerHandle {
 
 impl EnablingInput for PedalHandle {
     fn poll(&mut self, now: Instant) -> Result<Consent, DeviceFault> {
-        Ok(Consent { channels: self.0.at(now).pedal, captured: now })
+        let world = self.0.at(now);
+        let up = lasts(world.faults.pedal_up, world.now);
+        Ok(Consent { channels: world.pedal.map(|down| down && !up), captured: now })
     }
 }
 
@@ -73,6 +83,9 @@ impl Scanner for ScannerHandle {
     fn scan(&mut self, now: Instant) -> Result<Vec<Volume>, DeviceFault> {
         let (patient, open, field) = {
             let world = self.0.at(now);
+            if lasts(world.faults.scanner_absent, world.now) {
+                return Err(fault("simulated scanner", "it is not in the theatre"));
+            }
             if world.inside() {
                 return Err(fault("simulated scanner", "the instrument is in the head; retract it before a scan"));
             }

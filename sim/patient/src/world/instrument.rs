@@ -1,17 +1,19 @@
 //! The aspirator at work: what it removes, and what tip and shaft touch.
 //!
-//! Energised, it removes tissue within 2 mm of the tip, nearest first, at a limited rate; vessels stay,
-//! as they do under an ultrasonic aspirator. **Where:** the instrument is in the now, tissue is kept at rest;
-//! a field takes one to the other. Which voxel is removed and counted depends on nothing else. **Events:** entering a forbidden structure counts once until
-//! it is left. **Allocation:** none in a step. **Not modelled:** contact, stiffness, tugging, blood.
+//! Energised, it removes tissue within 2 mm of the tip, nearest first, at a limited rate. **Where:** the
+//! instrument is in the now, tissue is kept at rest; a field and a [`Tug`] take one to the other. Which voxel
+//! is removed and counted depends on those and the [`Aspirator`] alone. **Invariant:** a voxel goes once, and
+//! only within reach: removed + residual = initial. **Events:** entering a forbidden structure counts once
+//! until it is left. **Allocation:** none in a step.
 
 use super::TipInPatient;
 use super::arm::SHAFT_RADIUS_MM;
+use super::aspirator::{Aspirator, Tug};
 use crate::anatomy::vessels::FORBIDDEN_DIAMETER_MM;
 use crate::distance;
 use crate::patient::Patient;
 use crate::shift::field::Field;
-use crate::truth::{Label, OPEN, REMOVED, SOLID};
+use crate::truth::{Label, OPEN, REMOVED, SOLID, Truth};
 use crate::tumour::HEALTHY_DENSITY;
 use bregma_core::flow::Capsule;
 use bregma_core::time::Duration;
@@ -29,7 +31,10 @@ const RESECTABLE_VESSEL_MM: f32 = 1.0;
 const SHAFT_IN_HEAD_MM: usize = 80;
 /// A structure counts as left that far from its surface, mm.
 const LEFT_MM: f64 = 0.5;
-/// Room around the reach in which voxels are looked for at rest: tissue there is stretched by less.
+/// A tip so near to a voxel's middle stands in it, mm.
+const IN_VOXEL_MM: f64 = 0.87;
+/// Room around the reach in which voxels are looked for at rest: tissue there is stretched, and
+/// dragged, by less.
 const STRETCH_MM: f64 = 1.0;
 /// Voxels of 1 mm within 2 mm and that of a point lie in a box of 7 × 7 × 7.
 const NEAR_MAX: usize = 343;
@@ -50,7 +55,7 @@ pub(crate) struct Resection {
     pub violations: u32,
     pub bleeding: u32,
     pub tool_time: Duration,
-    /// Removal that the rate allows and no voxel has used, mm³.
+    /// Removal that the rate allows and no voxel has used, mm³ of the softest tissue.
     budget: f64,
     in_vessel: bool,
     in_eloquent: bool,
@@ -88,8 +93,16 @@ impl Resection {
         }
     }
 
-    /// Removes at most `allowed_mm3` and what was left over, nearest first.
-    pub(crate) fn remove(&mut self, patient: &Patient, field: &Field, tip: &TipInPatient, allowed_mm3: f64) {
+    /// Removes at most `allowed_mm3` of the softest tissue and what was left over, nearest first. The nearest
+    /// fibrous voxel within reach and where it is now, if there is one.
+    pub(crate) fn remove(
+        &mut self,
+        patient: &Patient,
+        field: &Field,
+        tip: &TipInPatient,
+        allowed_mm3: f64,
+        with: &Aspirator,
+    ) -> Option<Point3<f64>> {
         let truth = &patient.truth;
         let at = tip.position().coordinates();
         let mut near = [(0.0_f64, 0_usize); NEAR_MAX];
@@ -104,8 +117,9 @@ impl Resection {
                     if !removable {
                         continue;
                     }
-                    let far = nalgebra::distance(&field.now(&truth.grid.centre([i, j, k])), &at);
-                    if far <= REACH_MM && count < NEAR_MAX {
+                    let far = nalgebra::distance(&dragged(field.now(&truth.grid.centre([i, j, k])), with.tug()), &at);
+                    let met = !with.from_surface() || far < IN_VOXEL_MM || self.exposed(truth, [i, j, k]);
+                    if far <= REACH_MM && met && count < NEAR_MAX {
                         near[count] = (far, index);
                         count += 1;
                     }
@@ -115,13 +129,29 @@ impl Resection {
         // What is not used where there is nothing to remove is not saved up.
         self.budget = if count == 0 { 0.0 } else { self.budget + allowed_mm3 };
         near[..count].sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let fibrous = near[..count].iter().find(|(_, index)| with.fibrous(*index));
+        let fibrous = fibrous.map(|(_, index)| field.now(&truth.grid.centre(truth.grid.voxel(*index))));
         for (_, index) in &near[..count] {
-            if self.budget < 1.0 {
+            let cost = with.cost(*index);
+            if self.budget < cost {
                 break;
             }
-            self.budget -= 1.0;
+            self.budget -= cost;
             self.take(patient, *index);
         }
+        fibrous
+    }
+
+    /// Whether something is open beside a voxel.
+    fn exposed(&self, truth: &Truth, v: [usize; 3]) -> bool {
+        (0..3).any(|a| {
+            let beside = |c: usize| {
+                let mut w = v;
+                w[a] = c;
+                c < truth.grid.dims[a] && self.state[truth.grid.index(w)] != SOLID
+            };
+            beside(v[a] + 1) || v[a].checked_sub(1).is_some_and(beside)
+        })
     }
 
     fn take(&mut self, patient: &Patient, index: usize) {
@@ -141,8 +171,9 @@ impl Resection {
         }
     }
 
-    /// Counts what tip and shaft entered.
-    pub(crate) fn touch(&mut self, patient: &Patient, field: &Field, tip: &TipInPatient, energised: bool) {
+    /// Counts what tip and shaft entered; with `cuts`, also the vessels that no scan shows around a tip that
+    /// is energised.
+    pub(crate) fn touch(&mut self, patient: &Patient, field: &Field, tip: &TipInPatient, cuts: bool) {
         let truth = &patient.truth;
         let at = tip.position().coordinates();
         let back: Vector3<f64> = -tip.z_axis();
@@ -164,9 +195,14 @@ impl Resection {
         self.violations += u32::from(gap < 0.0 && !self.in_eloquent);
         // Removal reaches further than the tip: it has left when nothing eloquent is within reach.
         self.in_eloquent = gap < 0.0 || (self.in_eloquent && eloquent < REACH_MM + LEFT_MM);
-        if energised && thin < SHAFT_RADIUS_MM + 1.0 {
+        if cuts && thin < SHAFT_RADIUS_MM + 1.0 {
             self.bleed(patient, &field.rest(&at));
         }
+    }
+
+    /// A vessel was opened that a person or a scan had shown: a forbidden structure, unless that was counted.
+    pub(crate) fn cut_known(&mut self) {
+        self.violations += u32::from(!self.in_vessel);
     }
 
     /// The energised tip, taken to rest, inside a vessel that no scan shows: once a vessel piece.
@@ -179,6 +215,11 @@ impl Resection {
             }
         }
     }
+}
+
+/// Where a point now is while the instrument tugs.
+fn dragged(now: Point3<f64>, tug: Option<&Tug>) -> Point3<f64> {
+    tug.map_or(now, |tug| now + tug.drag(&now))
 }
 
 /// Smallest gap between the shaft and a forbidden vessel where that is now, mm; negative inside.

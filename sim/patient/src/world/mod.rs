@@ -6,8 +6,12 @@
 //! **Invariant:** the devices give measurements; truth is read only by the world's own methods.
 
 mod arm;
+mod aspirator;
+mod bleeding;
 mod camera;
 mod devices;
+mod eye;
+mod fault;
 mod hand;
 mod instrument;
 mod lesson;
@@ -19,31 +23,42 @@ mod shifted;
 #[cfg(test)]
 mod tests;
 mod tracker;
+#[cfg(test)]
+mod trouble;
 
 pub use arm::{ArmEvent, ArmLogEntry};
+pub use aspirator::{InstrumentFigures, InstrumentSettings};
 pub use camera::MicroscopeHandle;
 pub use devices::{ArmHandle, InstrumentHandle, PedalHandle, ScannerHandle, TrackerHandle};
+pub use eye::SurgeonSight;
+pub use fault::{Fault, FaultError, FaultKind, FaultPlan};
 pub use lesson::{Lesson, MARGIN_MAX_MM};
 pub use outcome::{ErrorSummary, MarginErrors, Outcome};
 
 use crate::kind::WorldKind;
-use crate::microscope::MicroscopeSettings;
+use crate::microscope::occlusion::Occlusion;
+use crate::microscope::{Look, MicroscopeSettings};
 use crate::patient::Patient;
 use crate::random::{Draws, Purpose};
 use crate::shift::field::Field;
 use crate::shift::{Shift, ShiftSettings};
 use arm::SimulatedArm;
 pub(crate) use arm::{SHAFT_RADIUS_MM, any_across};
+use aspirator::Aspirator;
+use bleeding::Bleeding;
+use bregma_core::devices::DeviceFault;
 use bregma_core::flow::{ArmMount, CameraCalibration, Energy, Light, Registration};
 use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Reference, Tip};
 use bregma_core::grid::Grid;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
+use fault::Faults;
 use hand::Hand;
 use instrument::Resection;
 use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion, Vector3};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracker::SimulatedTracker;
+pub use tracker::TrackerSettings;
 
 /// Length of one internal step.
 pub const STEP: Duration = Duration::from_millis(4);
@@ -77,7 +92,7 @@ pub struct WorldSettings {
     pub light: Light,
     /// How it shows the world.
     pub microscope: MicroscopeSettings,
-    /// Tissue that the instrument removes, mm³/s.
+    /// Tissue that the instrument removes, mm³/s; where [`InstrumentSettings::soft_mm3_s`] is 0.
     pub rate_mm3_s: f64,
     /// Factor on that rate, to shorten a case; printed in reports.
     pub removal_rate_scale: f64,
@@ -87,6 +102,10 @@ pub struct WorldSettings {
     pub world: WorldKind,
     /// How the brain moves; off unless asked for.
     pub shift: ShiftSettings,
+    /// How the instrument works and what bleeds; plain unless asked for.
+    pub instrument: InstrumentSettings,
+    /// How tracking errs beside its noise; not at all unless asked for.
+    pub tracker: TrackerSettings,
 }
 
 impl Default for WorldSettings {
@@ -110,20 +129,30 @@ impl Default for WorldSettings {
             pedal: [true, true],
             world: WorldKind::Home,
             shift: ShiftSettings::off(),
+            instrument: InstrumentSettings::plain(),
+            tracker: TrackerSettings::plain(),
         }
     }
 }
 
 impl WorldSettings {
-    /// A world with everything that it has: a moving brain, a microscope that distorts, lags and is covered.
-    /// [`Self::default`] is calmer: a brain at rest and a plain picture.
+    /// A world with everything that it has: a moving brain, a microscope that distorts, lags and is covered, an
+    /// instrument that clogs and vessels that bleed. [`Self::default`] is calmer: a brain at rest, a plain
+    /// picture, an instrument that always works.
     #[must_use]
     pub fn of(world: WorldKind) -> Self {
         let moving = Self { world, shift: ShiftSettings::default(), ..Self::default() };
         match world {
-            WorldKind::Home => Self { microscope: MicroscopeSettings::home(), ..moving },
+            WorldKind::Home => Self {
+                microscope: MicroscopeSettings::home(),
+                instrument: InstrumentSettings::home(),
+                tracker: TrackerSettings::home(),
+                ..moving
+            },
             WorldKind::Foreign => Self {
                 microscope: MicroscopeSettings::foreign(),
+                instrument: InstrumentSettings::foreign(),
+                tracker: TrackerSettings::foreign(),
                 tracker_noise_mm: 0.4,
                 tracker_lag: Duration::from_millis(35),
                 dropouts_per_minute: 2.0,
@@ -162,6 +191,11 @@ pub struct World {
     pedal: [bool; 2],
     tracker: SimulatedTracker,
     resection: Resection,
+    aspirator: Aspirator,
+    bleeding: Bleeding,
+    faults: Faults,
+    /// What gets in the way of a surgeon's view; `None` for a microscope that nothing gets in the way of.
+    occlusion: Option<Occlusion>,
     shift: Shift,
     registration: Registration,
     calibrated_camera: CameraCalibration,
@@ -182,9 +216,17 @@ impl World {
         let (calibrated_camera, true_camera) = camera::stand(&patient, &arm, &settings);
         let (true_registration, registration) = register(&patient, &settings);
         let resection = Resection::new(&patient);
+        let shift = Shift::new(&patient, settings.world, &settings.shift, &resection.state);
+        let down = shift.down().unwrap_or(-patient.craniotomy.outward);
+        let microscope = &settings.microscope;
+        let hides = microscope.look != Look::Plain && microscope.cotton_per_minute + microscope.hands_per_minute > 0.0;
         let world = Self {
             tracker: SimulatedTracker::new(patient.seed(), true_registration),
-            shift: Shift::new(&patient, settings.world, &settings.shift, &resection.state),
+            aspirator: Aspirator::new(&patient, &settings.instrument),
+            bleeding: Bleeding::new(&patient, &settings.instrument, down),
+            faults: Faults::default(),
+            occlusion: hides.then(|| Occlusion::new(patient.seed(), *microscope)),
+            shift,
             resection,
             now: Instant::START,
             console: Energy::OFF,
@@ -210,6 +252,7 @@ impl World {
 
     fn step(&mut self) {
         let tip_before = self.arm.true_tip;
+        self.break_things();
         let console = self.console;
         let energy = match &mut self.hand {
             Some(hand) => {
@@ -221,19 +264,65 @@ impl World {
         };
         let tip = self.arm.true_tip;
         let moved = self.shift.advance(&self.patient, self.now, &self.resection.journal);
-        let field = self.shift.field();
-        if energy.ultrasound {
-            let rate = self.settings.rate_mm3_s * self.settings.removal_rate_scale;
-            self.resection.remove(&self.patient, field, &tip, rate * STEP.secs_f64());
-        }
-        if energy.ultrasound || moved || tip != tip_before {
-            self.resection.touch(&self.patient, field, &tip, energy.ultrasound);
-        }
+        self.works(energy, &tip, &tip_before, moved);
         if self.inside() {
             self.resection.tool_time = self.resection.tool_time + STEP;
         }
         self.tracker.step(self.now, &tip, &self.settings);
         self.sight.note(self.now, &tip, self.resection.journal.len());
+    }
+
+    /// What instrument and fluids do in a step; `moved` says whether tissue has.
+    fn works(&mut self, energy: Energy, tip: &TipInPatient, tip_before: &TipInPatient, moved: bool) {
+        self.aspirator.pass(self.now, STEP, energy.irrigation);
+        let takes = energy.ultrasound && (energy.suction || !self.aspirator.needs_suction());
+        if takes && !self.aspirator.clogged() {
+            self.aspirate(tip);
+        }
+        if energy.ultrasound || moved || tip != tip_before {
+            let cuts = energy.ultrasound && !self.bleeding.vessels_bleed();
+            self.resection.touch(&self.patient, self.shift.field(), tip, cuts);
+        }
+        let at = self.field().rest(&tip.position().coordinates());
+        let fluids = bleeding::Tip { at, energy, clogged: self.aspirator.clogged() };
+        let removed = self.resection.journal.len();
+        self.bleeding.pass(self.now, &self.patient, &self.resection.state, removed, &fluids);
+    }
+
+    /// The working instrument's share of a step: it takes, tugs, clogs and cuts.
+    fn aspirate(&mut self, tip: &TipInPatient) {
+        let rate = self.aspirator.rate_mm3_s(self.settings.rate_mm3_s) * self.settings.removal_rate_scale;
+        let (patient, from) = (Arc::clone(&self.patient), self.resection.journal.len());
+        let allowed = rate * STEP.secs_f64();
+        let gripped = self.resection.remove(&patient, self.shift.field(), tip, allowed, &self.aspirator);
+        for n in from..self.resection.journal.len() {
+            let voxel = self.resection.journal[n] as usize;
+            self.aspirator.took(voxel, patient.truth.grid.voxel_ml());
+            if self.bleeding.vessels_bleed() {
+                let at = patient.truth.grid.centre(patient.truth.grid.voxel(voxel));
+                self.bleeding.cut(&patient, voxel).into_iter().for_each(|piece| self.vessel_opens(piece, at));
+            }
+        }
+        let Some(at) = gripped else { return };
+        let tears = self.aspirator.grip(self.now, at, &tip.position().coordinates()) == Some(true);
+        if tears && self.bleeding.vessels_bleed() {
+            let at = self.field().rest(&at);
+            if let Some(piece) = self.bleeding.tear(&patient, &at, aspirator::TUG_REACH_MM) {
+                self.vessel_opens(piece, at);
+            }
+        }
+    }
+
+    /// A vessel piece is open: a bleeding that nobody could foresee, or a structure that was known.
+    fn vessel_opens(&mut self, piece: usize, at: Point3<f64>) {
+        let vessel = &self.patient.vessels[piece];
+        let diameter_mm = 2.0 * vessel.radius_mm;
+        if bleeding::thin(vessel) && !self.was_shown(piece) {
+            self.resection.bleeding += 1;
+        } else {
+            self.resection.cut_known();
+        }
+        self.bleeding.open(self.now, at, diameter_mm);
     }
 
     /// Where tissue is now.
@@ -311,6 +400,34 @@ impl SharedWorld {
     /// Presses or releases the pedal's two channels.
     pub fn set_pedal(&self, channels: [bool; 2]) {
         self.lock().pedal = channels;
+    }
+
+    /// A surgeon treats what bleeds: coagulates and rinses, for a time that the seed draws; over when
+    /// [`SurgeonSight::treating`] is no longer set.
+    ///
+    /// # Errors
+    /// While the instrument is in the head: there is no room for hands.
+    pub fn treat(&self) -> Result<(), DeviceFault> {
+        let mut world = self.lock();
+        if world.inside() {
+            let what = "the instrument is in the head; retract it before a treatment";
+            return Err(DeviceFault { device: "surgeon's hands".to_owned(), what: what.to_owned() });
+        }
+        let now = world.now;
+        world.bleeding.treat(now);
+        Ok(())
+    }
+
+    /// What the instrument has met so far. Ground truth.
+    #[must_use]
+    pub fn instrument_figures(&self) -> InstrumentFigures {
+        self.lock().aspirator.figures
+    }
+
+    /// Blood that came out of vessels so far, mL. Ground truth.
+    #[must_use]
+    pub fn blood_lost_ml(&self) -> f64 {
+        self.lock().bleeding.lost_mm3 * 1e-3
     }
 
     /// The microscope's calibration, slightly wrong.
@@ -410,6 +527,8 @@ fn check(s: &WorldSettings) -> Result<(), WorldSettingError> {
     range("picture_px", s.picture_px[0] as f64, 16.0, 1920.0, "16 to 1920 pixels across")?;
     range("picture_px", s.picture_px[1] as f64, 16.0, 1080.0, "16 to 1080 pixels down")?;
     s.microscope.check()?;
+    s.instrument.check()?;
+    s.tracker.check()?;
     range("rate_mm3_s", s.rate_mm3_s, 0.1, 100.0, "0.1 to 100 mm³/s")?;
     range("removal_rate_scale", s.removal_rate_scale, 0.1, 100.0, "0.1 to 100")?;
     range("shift.updates_hz", s.shift.updates_hz, 0.0, 50.0, "0 (none) to 50 a second")?;

@@ -45,9 +45,10 @@ pub struct Outcome {
     pub removed_ml: f64,
     /// Area of cavity wall whose tissue is resectable core near the initial core's surface, cm².
     pub missed_margin_cm2: f64,
-    /// Times the instrument entered a true forbidden structure.
+    /// Times the instrument entered a true forbidden structure, or cut a vessel that was known or in view.
     pub forbidden_violations: u32,
-    /// Times the energised tip cut a vessel that no scan shows.
+    /// Vessels cut that nobody could see: thinner than 1 mm, and not in the microscope's view before. Where
+    /// vessels do not bleed: times the energised tip met a vessel that no scan shows.
     pub bleeding_events: u32,
     /// Time that the tip was past the craniotomy, s.
     pub tool_time_s: f64,

@@ -1,6 +1,6 @@
 //! The theatre around a brain that moves: what is counted stays at rest, what is met is where it is now.
 
-use super::tests::{exact, ms, theatre, tip_at};
+use super::tests::{exact, ms, plain, theatre, tip_at};
 use super::*;
 use crate::patient::tests::grown;
 use crate::truth::{REMOVED, SOLID};
@@ -38,7 +38,7 @@ proptest! {
             let field = bent(phase, size_mm);
             for n in 0..20 {
                 let at = p.corridor.target + Vector3::new(off, f64::from(n) * 0.5 - 5.0, -off);
-                r.remove(&p, &field, &tip_at(at), 8.0);
+                r.remove(&p, &field, &tip_at(at), 8.0, &plain());
                 r.touch(&p, &field, &tip_at(at), true);
             }
         }
@@ -63,10 +63,10 @@ proptest! {
         let index = core[pick % core.len()];
         let rest = grid.centre(grid.voxel(index));
         let mut r = Resection::new(&p);
-        r.remove(&p, &field, &tip_at(field.now(&rest)), 1.0);
+        r.remove(&p, &field, &tip_at(field.now(&rest)), 1.0, &plain());
         prop_assert_eq!(&r.journal, &vec![index as u32]);
         // Everything that one long bite takes lies within its reach now.
-        r.remove(&p, &field, &tip_at(field.now(&rest)), 300.0);
+        r.remove(&p, &field, &tip_at(field.now(&rest)), 300.0, &plain());
         for voxel in &r.journal {
             let now = field.now(&grid.centre(grid.voxel(*voxel as usize)));
             prop_assert!(nalgebra::distance(&now, &field.now(&rest)) <= instrument::REACH_MM);

@@ -44,8 +44,13 @@ fn sent(joints: Joints, now: Instant) -> Sent {
     }
 }
 
+/// Takes everything alike.
+pub(super) fn plain() -> Aspirator {
+    Aspirator::new(&grown(), &InstrumentSettings::plain())
+}
+
 /// Nothing moves.
-fn still() -> Field {
+pub(super) fn still() -> Field {
     Field::still(bregma_core::grid::Grid { dims: [2; 3], spacing_mm: 100.0, origin: [0.0; 3] })
 }
 
@@ -126,9 +131,9 @@ fn all_joints_of_a_late_command_arrive_together() {
     for (i, off) in [0.05, -0.01, 0.0, 0.02].into_iter().enumerate() {
         joints.as_mut_slice()[i] += off;
     }
-    arm.command(ms(0), &sent(joints, ms(0))).expect("takes it");
     let mut before = 0.0;
     for n in 1..=7 {
+        arm.command(ms(4 * n - 4), &sent(joints, ms(4 * n - 4))).expect("takes it");
         let now = arm.state(ms(4 * n)).expect("answers").joints;
         let gone = |i: usize| (now.as_slice()[i] - start.as_slice()[i]) / (joints.as_slice()[i] - start.as_slice()[i]);
         assert!((gone(1) - gone(0)).abs() < 1e-9 && (gone(3) - gone(0)).abs() < 1e-9, "off the straight way");
@@ -228,7 +233,7 @@ fn removal_conserves_volume_and_keeps_to_its_rate() {
     // 2 s at 80 mm³/s while the tip goes from the near surface 8 mm into the core.
     for n in 0..500 {
         let at = p.corridor.entry + axis * (p.corridor.open_mm + 8.0 * f64::from(n) / 500.0);
-        r.remove(&p, &still(), &tip_at(at), 80.0 * STEP.secs_f64());
+        r.remove(&p, &still(), &tip_at(at), 80.0 * STEP.secs_f64(), &plain());
     }
     assert!(r.journal.len() <= 160 && r.journal.len() > 60, "{} mm³", r.journal.len());
     let removed = |what: &dyn Fn(usize) -> bool| r.journal.iter().filter(|i| what(**i as usize)).count();
@@ -327,7 +332,7 @@ fn a_picture_kept_up_to_date_is_the_picture_made_anew() {
     for n in 0..200 {
         let at = p.corridor.entry - p.craniotomy.outward * (p.corridor.open_mm + 4.0 * f64::from(n) / 200.0);
         let from = resection.journal.len();
-        resection.remove(&p, &still(), &tip_at(at), 2.0);
+        resection.remove(&p, &still(), &tip_at(at), 2.0, &plain());
         kept.open(&resection.journal[from..]);
     }
     let anew = Renderer::new(p.clone(), camera, Light::White, resection.state.clone());

@@ -57,7 +57,7 @@ impl Default for Settings {
             opened_minutes: [0.0, 120.0],
             violet_share: 0.85,
             picture_px: [256, 144],
-            shift_hz: 1.0,
+            shift_hz: 0.5,
             dropout: Dropout::default(),
         }
     }

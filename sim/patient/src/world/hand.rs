@@ -17,7 +17,7 @@ use bregma_core::flow::Energy;
 use nalgebra::{Isometry3, Matrix3, Point3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 /// Voxels of core that a stroke is chosen among.
-const CHOSEN_AMONG: usize = 48;
+const CHOSEN_AMONG: usize = 192;
 /// A goal farther away than that is gone to with the energy off, mm.
 const STROKE_MM: f64 = 5.0;
 /// How much a millimetre of depth weighs against one of distance.
@@ -40,7 +40,7 @@ const STROKE_AREA_MM2: f64 = 6.0;
 /// half being open as a rule.
 const STAYS_MM3: f64 = 14.0;
 /// Speed while nothing is cut, mm/s at least.
-const TRAVEL_MM_S: f64 = 60.0;
+const TRAVEL_MM_S: f64 = 150.0;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Doing {

@@ -62,7 +62,8 @@ pub(crate) struct Bleeding {
     map: Option<BloodMap>,
     down: Vector3<f64>,
     next: Instant,
-    treated_by: Option<Instant>,
+    /// Since when a surgeon treats, and until when.
+    treatment: Option<[Instant; 2]>,
     /// Length of the journal one to two seconds ago, and at the last whole second.
     marks: [usize; 2],
     mark_due: Instant,
@@ -80,7 +81,7 @@ impl Bleeding {
             map: None,
             down,
             next: Instant::START,
-            treated_by: None,
+            treatment: None,
             marks: [0; 2],
             mark_due: Instant::START,
             lost_mm3: 0.0,
@@ -157,17 +158,25 @@ impl Bleeding {
         self.marks[0]
     }
 
-    /// A surgeon stops what bleeds, and rinses; over when [`Bleeding::treating`] says so.
+    /// A surgeon stops what bleeds, and rinses; over when [`Bleeding::treating`] says so. What still comes
+    /// meanwhile, less and less, the surgeon's own sucker takes.
     pub(crate) fn treat(&mut self, now: Instant) {
-        if self.treated_by.is_none() {
+        if self.treatment.is_none() {
             let [low, high] = self.settings.treats_s;
             let seconds = self.draws.uniform(low, high);
-            self.treated_by = Some(now + Duration::from_secs_f64(seconds).unwrap_or(Duration::ZERO));
+            self.treatment = Some([now, now + Duration::from_secs_f64(seconds).unwrap_or(Duration::ZERO)]);
         }
     }
 
     pub(crate) const fn treating(&self) -> bool {
-        self.treated_by.is_some()
+        self.treatment.is_some()
+    }
+
+    /// What is left to treat, 1 to 0; `None` while nobody does.
+    fn untreated(&self, now: Instant) -> Option<f64> {
+        let [began, by] = self.treatment?;
+        let (left, whole) = (by.since(now).unwrap_or(Duration::ZERO), by.since(began)?);
+        Some(left.secs_f64() / whole.secs_f64().max(1e-9))
     }
 
     /// Lets a step pass. `tip` is where the tip is at rest; `energy` what the instrument really does.
@@ -180,10 +189,15 @@ impl Bleeding {
             return;
         }
         self.next = self.next + PERIOD;
-        if self.treated_by.is_some_and(|by| now >= by) {
-            self.treated_by = None;
-            self.wells.clear();
-            self.map.iter_mut().for_each(BloodMap::dry);
+        let dt = PERIOD.secs_f64();
+        if let Some(left) = self.untreated(now) {
+            self.lost_mm3 += self.flow_mm3_s(now) * left * dt;
+            if left <= 0.0 {
+                self.treatment = None;
+                self.wells.clear();
+                self.map.iter_mut().for_each(BloodMap::dry);
+            }
+            return;
         }
         self.wells.retain(|w| w.stops.is_none_or(|stops| now < stops));
         let rinses = self.vessels_bleed() && tip.energy.irrigation;
@@ -191,7 +205,6 @@ impl Bleeding {
             self.map = Some(BloodMap::new(patient.truth.grid, self.down));
         }
         let Some(map) = &mut self.map else { return };
-        let dt = PERIOD.secs_f64();
         let source = |w: &Well| Source { at: w.at, rate_mm3_s: w.now_mm3_s(now) };
         let sources: Vec<Source> = self.wells.iter().map(source).collect();
         self.lost_mm3 += sources.iter().map(|s| s.rate_mm3_s * dt).sum::<f64>();

@@ -261,7 +261,7 @@ fn cutting_a_vessel_opens_it_and_counts_it_once_by_whether_it_could_be_seen() {
 }
 
 #[test]
-fn blood_and_water_cost_little_a_step() {
+fn blood_and_water_pool_together() {
     let (world, p) =
         (theatre(settings(InstrumentSettings { flow: [1.0, 1.0], ..InstrumentSettings::home() })), grown());
     dig(&world, 20);

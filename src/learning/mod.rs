@@ -135,6 +135,7 @@ impl Sequence {
 
     /// A digest of every byte.
     #[must_use]
+    #[cfg(test)]
     pub fn digest(&self) -> bregma_core::digest::Digest {
         let mut digester = Digester::new("bregma learning sequence 1");
         let Missing { t1c, flair, video } = self.missing;

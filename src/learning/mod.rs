@@ -132,23 +132,6 @@ impl Sequence {
             displacement: Vec::with_capacity(room * 3),
         }
     }
-
-    /// A digest of every byte.
-    #[must_use]
-    #[cfg(test)]
-    pub fn digest(&self) -> bregma_core::digest::Digest {
-        let mut digester = Digester::new("bregma learning sequence 1");
-        let Missing { t1c, flair, video } = self.missing;
-        digester.u64(self.number).u64(self.patient).f64(self.removed_share).f64s(&self.captured_s);
-        digester.bytes(&[t1c, flair, video].map(u8::from)).bytes(&self.residual_core).bytes(&self.cavity);
-        for values in [&self.channels, &self.tumour_margin, &self.displacement] {
-            values.chunks(1024).for_each(|chunk| {
-                let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
-                digester.bytes(&bytes);
-            });
-        }
-        digester.finish()
-    }
 }
 
 /// A number in [0, 1) that follows from the seed, what it is for, and two counts.

@@ -6,9 +6,6 @@ use bregma_patient::{Label, VesselKind};
 use rerun::RecordingStreamBuilder;
 use std::path::Path;
 
-/// Distance of the arrows of the shift, voxels of its grid.
-const ARROWS: usize = 1;
-
 /// Writes it.
 ///
 /// # Errors
@@ -47,8 +44,7 @@ pub fn write(portrait: &Portrait, path: &Path) -> Result<(), DisplayError> {
     log("patient/core", &points)?;
 
     let (grid, moved) = &portrait.shift;
-    let shown: Vec<usize> =
-        (0..grid.len()).filter(|i| moved[*i].norm() > 0.5 && grid.voxel(*i).iter().all(|c| c % ARROWS == 0)).collect();
+    let shown: Vec<usize> = (0..grid.len()).filter(|i| moved[*i].norm() > 0.5).collect();
     let origins: Vec<[f32; 3]> =
         shown.iter().map(|i| grid.centre(grid.voxel(*i)).coords.cast::<f32>().into()).collect();
     let vectors: Vec<[f32; 3]> = shown.iter().map(|i| moved[*i].into()).collect();

@@ -15,7 +15,7 @@ fn bleeding(c: &mut Criterion) {
         c.bench_function(name, |b| {
             b.iter(|| {
                 // One that stops by itself opens again.
-                if size_mm > 0.0 && now.nanos() % Duration::from_secs(20).nanos() == 0 {
+                if size_mm > 0.0 && now.nanos().is_multiple_of(Duration::from_secs(20).nanos()) {
                     world.inject(fault(now));
                 }
                 now = now + Duration::from_millis(100);

@@ -254,7 +254,7 @@ impl Aspirator {
         self.firmness.get(voxel) == Some(&FIBROUS)
     }
 
-    pub(crate) const fn from_surface(&self) -> bool {
+    pub(crate) const fn outside_in(&self) -> bool {
         self.settings.from_surface
     }
 

@@ -3,8 +3,9 @@
 //! It stands about 300 mm outside the brain's surface, tilted 6° from the corridor's axis so that the shaft
 //! passes beside it; its picture is about 50 mm wide at the tumour. The calibration that the runtime gets
 //! is an ideal pinhole, slightly wrong in place, direction and focal length; the true lens distorts, and a
-//! picture shows the scene some time before its hand-over, which its stamp names. **Not modelled:** a
-//! microscope that is moved or zoomed; tissue's movement and blood are those of the hand-over.
+//! picture shows the scene some time before its hand-over, which its stamp names. When the table moves it
+//! stays behind, and looks anew. **Not modelled:** a microscope that somebody moves or zooms; tissue's movement
+//! and blood are those of the hand-over.
 
 use super::arm::SimulatedArm;
 use super::fault::lasts;

@@ -118,7 +118,7 @@ impl Resection {
                         continue;
                     }
                     let far = nalgebra::distance(&dragged(field.now(&truth.grid.centre([i, j, k])), with.tug()), &at);
-                    let met = !with.from_surface() || far < IN_VOXEL_MM || self.exposed(truth, [i, j, k]);
+                    let met = !with.outside_in() || far < IN_VOXEL_MM || self.exposed(truth, [i, j, k]);
                     if far <= REACH_MM && met && count < NEAR_MAX {
                         near[count] = (far, index);
                         count += 1;

@@ -103,9 +103,9 @@ pub struct Scan {
 impl Scan {
     fn new(volume: Volume) -> Self {
         let voxel_from_patient = volume.patient_from_voxel.try_inverse().unwrap_or_else(Matrix4::identity);
-        // The brightest half per cent of the head may burn out: fluid in T2, vessels in T1c.
+        // The brightest thousandth of the head may burn out: vessels in T1c. Oedema in FLAIR may not.
         let mut head: Vec<f32> = volume.intensities.iter().copied().step_by(7).filter(|v| *v > 30.0).collect();
-        let rank = head.len() * 199 / 200;
+        let rank = head.len() * 999 / 1000;
         let white = if head.is_empty() { 1.0 } else { *head.select_nth_unstable_by(rank, f32::total_cmp).1 };
         Self { volume, voxel_from_patient, white }
     }

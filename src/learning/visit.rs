@@ -139,7 +139,7 @@ impl Visit {
     fn reach(&mut self, share: f64) -> anyhow::Result<f64> {
         let until = self.now + STAGE_MAX;
         loop {
-            let removed = 1.0 - self.world.residual_core_ml() / self.patient.core_ml();
+            let removed = self.world.removed_core_ml() / self.patient.core_ml();
             if removed >= share || self.now >= until || self.world.rehearsed() {
                 return Ok(removed);
             }

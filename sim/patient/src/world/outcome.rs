@@ -137,12 +137,13 @@ impl SharedWorld {
         self.lock().outcome()
     }
 
-    /// Core left, mL: less work than the whole score.
+    /// Core removed so far, mL: a thousandth of the work of the whole score.
     #[must_use]
-    pub fn residual_core_ml(&self) -> f64 {
+    pub fn removed_core_ml(&self) -> f64 {
         let world = self.lock();
-        let grid = &world.patient.truth.grid;
-        (0..grid.len()).filter(|i| world.residual(*i)).count() as f64 * grid.voxel_ml()
+        let truth = &world.patient.truth;
+        let core = world.resection.journal.iter().filter(|i| truth.labels[**i as usize].core());
+        core.count() as f64 * truth.grid.voxel_ml()
     }
 
     /// Errors of a scene's margin, or of another estimate on the scene's grid, mm, `[64³]`.

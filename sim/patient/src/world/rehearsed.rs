@@ -34,6 +34,9 @@ fn a_hand_removes_core_and_little_else_and_says_so() {
     let late = world.outcome();
     assert!(world.rehearsed() && cut > 5 && off > 2, "cut {cut}, off {off}");
     assert!(late.residual_core_ml < early.residual_core_ml && late.removed_ml > early.removed_ml);
+    let removed = early.residual_core_ml - late.residual_core_ml;
+    assert!((world.removed_core_ml() - (early.core_ml - late.residual_core_ml)).abs() < 0.05 * early.core_ml);
+    assert!(removed > 0.0 && removed <= world.removed_core_ml());
     // It leaves at most a ball of 9 mm alone, and stays near the core elsewhere.
     assert!(late.core_ml - late.residual_core_ml > late.core_ml - 3.3, "{late:?}");
     assert!(late.healthy_removed_ml < 0.5 * late.core_ml, "{late:?}");

@@ -107,7 +107,11 @@ impl Evaluator {
         let overall = Spread::of(&mut all);
         let still = Spread::of(&mut self.still);
         let why = checked.unexplained.first().map(|u| u.why.to_string());
-        let (outcome, reason) = judge(&truth, unapproved, why, supervisor.ended());
+        let (outcome, mut reason) = judge(&truth, unapproved, why, supervisor.ended());
+        if outcome != Outcome::Success && supervisor.rejected > 0 {
+            let by: Vec<String> = supervisor.rejected_by.iter().map(|(check, n)| format!("{n} by {check}")).collect();
+            reason += &format!("; {} candidates were rejected: {}", supervisor.rejected, by.join(", "));
+        }
         let declined = match (supervisor.ended(), supervisor.scene.as_ref()) {
             (Some(Ended::Finished | Ended::Asked(_)), Some(scene)) => Some(scene.residual_ml),
             _ => None,

@@ -14,8 +14,8 @@ use crate::surgeon::{Ended, Surgeon};
 use anyhow::Context;
 use bregma_core::digest::{Digest, Digester};
 use bregma_core::flow::{
-    Anatomy, ApprovedRecord, ArmMount, CameraCalibration, GateState, Modality, Order, Plan, Proposal, Registration,
-    Scene, Sent, Sequence, Verdict, VideoFrame, Volume,
+    Anatomy, ApprovedRecord, ArmMount, CameraCalibration, Check, GateState, Modality, Order, Plan, Proposal,
+    Registration, Scene, Sent, Sequence, Verdict, VideoFrame, Volume,
 };
 use bregma_core::lane::Gauge;
 use bregma_core::lane::Overflow::{DropOldest, Refuse};
@@ -193,8 +193,8 @@ pub struct Supervisor {
     pub planned: u64,
     /// Candidates rejected.
     pub rejected: u64,
-    /// How often each check rejected, in the order of `Check::ALL`.
-    pub rejected_by: std::collections::BTreeMap<&'static str, u64>,
+    /// How often each check rejected; of the retract path, which of its own checks.
+    pub rejected_by: std::collections::BTreeMap<String, u64>,
     /// When the gate was first armed, and last active.
     pub active: Option<(Instant, Instant)>,
     /// When the surgeon next looks into the wound.
@@ -263,9 +263,13 @@ impl Supervisor {
         while let Some(verdict) = self.verdicts.take() {
             if !verdict.value.approved {
                 self.rejected += 1;
-                if let Some(failed) = verdict.value.checks.iter().find(|c| !c.passed) {
-                    *self.rejected_by.entry(failed.check.words().0).or_default() += 1;
-                }
+                let mut failed = verdict.value.checks.iter().filter(|c| !c.passed).map(|c| c.check);
+                let by = match (failed.next(), failed.next()) {
+                    (Some(Check::Retract), Some(inner)) => format!("{} of the retract path", inner.words().0),
+                    (Some(check), _) => check.words().0.to_owned(),
+                    (None, _) => continue,
+                };
+                *self.rejected_by.entry(by).or_default() += 1;
             }
         }
         while let Some(approved) = self.approved.take() {

@@ -26,6 +26,17 @@ const SAMPLE_MM: f64 = 1.0;
 /// How far above the pivot the shaft is checked, mm: to the end of any fine region.
 const ABOVE_MM: f64 = 60.0;
 
+/// What keeps a shaft from a place, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// The craniotomy's rim, or the pivot is too near.
+    Rim,
+    /// A forbidden region.
+    Forbidden,
+    /// Tissue that is still there.
+    Tissue,
+}
+
 /// The pivot and what surrounds it.
 #[derive(Debug)]
 pub(crate) struct Reach<'a> {
@@ -121,32 +132,41 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// Whether the shaft of a tip may stand there: off forbidden regions along its whole length, in the
-    /// open from `bare_mm` above the tip on, and clear of the rim.
+    /// Whether the shaft of a tip may stand there: see [`Self::obstacle`].
     pub fn shaft_clear(&self, tip: &Point3<f64>, bare_mm: f64) -> bool {
+        self.obstacle(tip, bare_mm).is_none()
+    }
+
+    /// What keeps the shaft of a tip from standing there: off forbidden regions along its whole length, in the
+    /// open from `bare_mm` above the tip on, and clear of the rim it may.
+    pub fn obstacle(&self, tip: &Point3<f64>, bare_mm: f64) -> Option<Obstacle> {
         let (toward, radius) = self.polar(tip);
         if radius < NEAR_MM - 1e-9 || toward.dot(&self.axis) < 0.5 || !self.rim_clear(&toward) {
-            return false;
+            return Some(Obstacle::Rim);
         }
         let samples = ((radius + ABOVE_MM) / SAMPLE_MM) as usize;
+        let mut tissue = None;
         for n in 0..=samples {
             let t = n as f64 * SAMPLE_MM;
             let at = tip - toward * t;
             match self.field.at(&at) {
                 At::Voxel(i) => {
-                    if !self.field.clear(i, self.shaft_least) || (t > bare_mm && !self.field.open[i]) {
-                        return false;
+                    if !self.field.clear(i, self.shaft_least) {
+                        return Some(Obstacle::Forbidden);
+                    }
+                    if t > bare_mm && !self.field.open[i] {
+                        tissue = Some(Obstacle::Tissue);
                     }
                 }
                 At::Outside if t > radius => break,
                 At::Outside => {
                     if t > bare_mm && !self.corridor.holds(&at, 0.0) {
-                        return false;
+                        tissue = Some(Obstacle::Tissue);
                     }
                 }
             }
         }
-        true
+        tissue
     }
 
     /// Whether the cutting sphere around a voxel's centre keeps off forbidden regions.

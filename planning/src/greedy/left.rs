@@ -2,14 +2,16 @@
 
 use crate::memory::is_residual;
 use crate::planner::View;
-use crate::reach::Reach;
+use crate::reach::{Obstacle, Reach};
 
 /// Residual core that no motion is left for, mL, by the first reason that holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Left {
     declined_ml: f64,
     forbidden_ml: f64,
-    blocked_ml: f64,
+    rim_ml: f64,
+    shaft_ml: f64,
+    covered_ml: f64,
     dear_ml: f64,
     outside_ml: f64,
 }
@@ -25,10 +27,13 @@ impl Left {
                 &mut left.declined_ml
             } else if !reach.cut_clear(i) {
                 &mut left.forbidden_ml
-            } else if !reach.shaft_clear(&at, layer_mm) {
-                &mut left.blocked_ml
             } else {
-                &mut left.dear_ml
+                match reach.obstacle(&at, layer_mm) {
+                    Some(Obstacle::Rim) => &mut left.rim_ml,
+                    Some(Obstacle::Forbidden) => &mut left.shaft_ml,
+                    Some(Obstacle::Tissue) => &mut left.covered_ml,
+                    None => &mut left.dear_ml,
+                }
             };
             *why += voxel_ml;
         }
@@ -43,13 +48,21 @@ impl Left {
     }
 
     pub fn total_ml(&self) -> f64 {
-        self.declined_ml + self.forbidden_ml + self.blocked_ml + self.dear_ml + self.outside_ml
+        self.declined_ml
+            + self.forbidden_ml
+            + self.rim_ml
+            + self.shaft_ml
+            + self.covered_ml
+            + self.dear_ml
+            + self.outside_ml
     }
 
     pub fn sentence(&self) -> String {
         let parts = [
             (self.forbidden_ml, "next to forbidden regions"),
-            (self.blocked_ml, "where the straight shaft cannot come"),
+            (self.rim_ml, "where the rim of the craniotomy stands in the shaft's way"),
+            (self.shaft_ml, "where a forbidden region stands in the shaft's way"),
+            (self.covered_ml, "behind tissue that is not to be opened"),
             (self.declined_ml, "where motions were rejected or the tissue did not yield"),
             (self.dear_ml, "where removal would cost more healthy tissue than it gains"),
             (self.outside_ml, "outside the fine region"),
@@ -66,11 +79,11 @@ mod tests {
 
     #[test]
     fn the_sentence_says_how_much_and_why() {
-        let left = Left { forbidden_ml: 0.3, blocked_ml: 0.12, ..Left::default() };
+        let left = Left { forbidden_ml: 0.3, rim_ml: 0.12, ..Left::default() };
         assert_eq!(
             left.sentence(),
             "0.42 mL of residual core is left: 0.30 mL next to forbidden regions, \
-             0.12 mL where the straight shaft cannot come. Shall it stay?"
+             0.12 mL where the rim of the craniotomy stands in the shaft's way. Shall it stay?"
         );
     }
 }

@@ -147,7 +147,7 @@ fn along(
     }
 }
 
-/// Work space for vessels: from which travel on each must be looked at again.
+/// Work space: from which travel on each vessel must be looked at again, and where the energised tip has been.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
     due_mm: Vec<f64>,
@@ -164,7 +164,13 @@ pub(crate) struct Clearances {
 }
 
 impl Sweep {
-    /// All clearances along the samples.
+    /// Tissue is all there again.
+    pub(crate) fn forget_removed(&mut self) {
+        self.removed.clear();
+    }
+
+    /// All clearances along the samples. What is removed on the way is gone for the next course too, until
+    /// [`Self::forget_removed`].
     pub(crate) fn measure(
         &mut self,
         mounted: &Mounted,
@@ -181,7 +187,6 @@ impl Sweep {
         };
         self.due_mm.clear();
         self.due_mm.resize(obstacles.vessels.len(), 0.0);
-        self.removed.clear();
         let pairs = own_pairs(mounted, limits);
         let mut energised_from = None;
         for sample in samples {

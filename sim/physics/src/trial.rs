@@ -9,7 +9,7 @@ use crate::profile::TipCourse;
 use crate::sweep::{Clearances, Sample, Sweep, Worst, samples};
 use crate::words::asks_for_more;
 use crate::world::{Touched, World};
-use bregma_core::arm::Ik;
+use bregma_core::arm::{Ik, Joints};
 use bregma_core::flow::{Check, CheckResult, JointPath};
 use bregma_core::frame::Point;
 use bregma_core::time::Duration;
@@ -27,8 +27,18 @@ pub(crate) struct Tried {
 }
 
 impl Tried {
+    /// Of a course that there is not.
+    pub(crate) const fn nothing() -> Self {
+        Self { path: None, samples: Vec::new(), checks: Vec::new() }
+    }
+
     pub(crate) fn passed(&self) -> bool {
-        self.path.is_some() && self.checks.iter().all(|c| c.passed)
+        self.failed() == 0
+    }
+
+    /// How many checks it failed; a course that could not be solved failed at least one.
+    pub(crate) fn failed(&self) -> usize {
+        self.checks.iter().filter(|c| !c.passed).count().max(usize::from(self.path.is_none()))
     }
 }
 
@@ -49,7 +59,23 @@ pub(crate) struct Room<'a> {
 
 impl Room<'_> {
     /// Tries a course from `start`. The second look is taken only at what passed the first.
-    pub(crate) fn try_course(&mut self, start: &bregma_core::arm::Joints, course: TipCourse) -> Tried {
+    pub(crate) fn try_course(&mut self, start: &Joints, course: TipCourse) -> Tried {
+        self.sweep.forget_removed();
+        let mut tried = self.first_look_after(start, course);
+        if tried.passed()
+            && let Some(path) = &tried.path
+            && let Some((what, at_time, at)) = self.world.play(path).touched
+        {
+            let check = if what == Touched::Skull { Check::RimClearance } else { Check::ForbiddenClearance };
+            if let Some(result) = tried.checks.iter_mut().find(|c| c.check == check) {
+                *result = CheckResult { passed: false, ..judge(check, 0.0, result.limit, at_time, Some(at)) };
+            }
+        }
+        tried
+    }
+
+    /// Inverse kinematics and every clearance, without the physics engine; what the course before removed is gone.
+    pub(crate) fn first_look_after(&mut self, start: &Joints, course: TipCourse) -> Tried {
         let period = crate::profile::PERIOD;
         let when = |knot: usize| Duration::from_nanos(period.nanos() * knot as u64);
         let wanted: Vec<Point3<f64>> = course.poses.iter().map(|p| p.translation.vector.into()).collect();
@@ -73,14 +99,6 @@ impl Room<'_> {
             (Check::Indentation, indentation, self.limits.indentation_mm),
         ] {
             checks.push(judge(check, worst.value, limit, when(worst.knot), worst.at));
-        }
-        if checks.iter().all(|c| c.passed)
-            && let Some((what, at_time, at)) = self.world.play(&path).touched
-        {
-            let check = if what == Touched::Skull { Check::RimClearance } else { Check::ForbiddenClearance };
-            if let Some(result) = checks.iter_mut().find(|c| c.check == check) {
-                *result = CheckResult { passed: false, ..judge(check, 0.0, result.limit, at_time, Some(at)) };
-            }
         }
         Tried { path: Some(path), samples, checks }
     }

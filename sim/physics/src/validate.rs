@@ -12,7 +12,7 @@
 
 use crate::approved::Approved;
 use crate::form::{FormFault, form};
-use crate::limits::Limits;
+use crate::limits::{LimitValues, Limits};
 use crate::obstacles::{Malformed, Obstacles};
 use crate::posture::Mounted;
 use crate::profile::{TipCourse, course};
@@ -26,7 +26,7 @@ use bregma_core::flow::{
     Anatomy, ApprovedRecord, ArmMount, ArmState, Check, CheckResult, Energy, GateState, Motion, Plan, Proposal,
     Registration, Scene, Sent, Sequence, TipPose, TraceId, TrackingStatus, Verdict, Waypoint, Withdrawn,
 };
-use bregma_core::frame::{FrameId, Patient, Pose, Tip};
+use bregma_core::frame::{FrameId, Patient, Point, Pose, Tip};
 use bregma_core::stage::{All, Latest, Stage};
 use bregma_core::time::{Duration, Instant};
 use nalgebra::{Isometry3, Translation3};
@@ -257,31 +257,6 @@ impl Validate {
         Ok(())
     }
 
-    /// Straight back along the shaft until outside; `None` when that leads nowhere.
-    fn retract_course(&self, start: &Joints) -> Option<TipCourse> {
-        let l = self.limits.values();
-        let obstacles = self.obstacles.as_ref()?;
-        let from = self.mounted.tip(start);
-        let (at, back) = (from.position().coordinates(), -from.z_axis());
-        let rise = back.dot(&obstacles.craniotomy.outward);
-        let depth = obstacles.depth(&at);
-        let mut waypoints = Vec::new();
-        for (outside_mm, feed_mm_s) in
-            [(CLEAR_OF_RIM_MM.min(l.outside_mm), l.head_mm_s), (l.outside_mm, l.retract_mm_s)]
-        {
-            if depth > -outside_mm {
-                if rise < OUTWARD_LEAST {
-                    return None;
-                }
-                let to = at + back * ((depth + outside_mm) / rise);
-                let iso = Isometry3::from_parts(Translation3::from(to.coords), from.isometry().rotation);
-                let patient_from_tip = Pose::between(from.to, from.from, iso).ok()?;
-                waypoints.push(Waypoint { patient_from_tip, feed_mm_s, energy: Energy::OFF });
-            }
-        }
-        course(from.isometry(), &waypoints, l).ok()
-    }
-
     fn try_one(&mut self, motion: &Motion, before: &mut Before<'_>) -> (Option<Tried>, Vec<CheckResult>) {
         let l = *self.limits.values();
         let formed = match (before.scene, before.start) {
@@ -294,8 +269,9 @@ impl Validate {
         let (true, Ok(course), Some(start)) = (checks.iter().all(|c| c.passed), formed, before.start) else {
             return (None, checks);
         };
-        let retract_course = before.retract.is_none().then(|| self.retract_course(&start));
         let Some(obstacles) = &self.obstacles else { return (None, checks) };
+        let retract_course =
+            before.retract.is_none().then(|| retract_course_from(&self.mounted, obstacles, &l, &start));
         let mut room =
             Room { mounted: &self.mounted, obstacles, limits: &l, sweep: &mut self.sweep, world: &mut self.world };
         let tried = room.try_course(&start, course);
@@ -303,20 +279,31 @@ impl Validate {
         if !tried.passed() {
             return (None, checks);
         }
-        // The way out does not depend on the candidate: tried once a plan.
+        // Where the motion ends the next one begins, and that one needs a way out from there: never go where there is
+        // none. The second look at it is taken then.
+        let end = tried.path.as_ref().and_then(|path| path.knots.last().copied());
+        let out_of_end = end.map(|end| {
+            let course = retract_course_from(&self.mounted, obstacles, &l, &end);
+            let tried = course.map_or_else(Tried::nothing, |course| room.first_look_after(&end, course));
+            (tried, self.mounted.tip(&end).position().coordinates())
+        });
+        // The way out of the start does not depend on the candidate: tried once a plan.
         if let Some(course) = retract_course {
-            before.retract = Some(match course {
-                Some(course) => room.try_course(&start, course),
-                None => Tried { path: None, samples: Vec::new(), checks: Vec::new() },
-            });
+            before.retract = Some(course.map_or_else(Tried::nothing, |course| room.try_course(&start, course)));
         }
-        let retract = before.retract.as_ref();
-        let failed =
-            retract.map_or(1, |r| r.checks.iter().filter(|c| !c.passed).count().max(usize::from(r.path.is_none())));
-        let first = retract.and_then(|r| r.checks.iter().find(|c| !c.passed));
-        let mut result = judge(Check::Retract, failed as f64, 0.0, first.map_or(Duration::ZERO, |c| c.when), None);
-        result.at = first.and_then(|c| c.at);
+        let from_start = before.retract.as_ref().map_or(1, Tried::failed);
+        let out_of_end = out_of_end.filter(|_| from_start == 0);
+        let way_out = out_of_end.as_ref().map(|(tried, _)| tried).or(before.retract.as_ref());
+        let first = way_out.and_then(|r| r.checks.iter().find(|c| !c.passed));
+        let failed = from_start + out_of_end.as_ref().map_or(0, |(tried, _)| tried.failed());
+        let mut result = judge(Check::Retract, failed as f64, 0.0, Duration::ZERO, None);
+        (result.when, result.at) = match (&out_of_end, &tried.path) {
+            (Some((_, at)), Some(path)) if failed > 0 => (path.length(), Point::from_coordinates(*at).ok()),
+            _ => (first.map_or(Duration::ZERO, |c| c.when), first.and_then(|c| c.at)),
+        };
         checks.push(result);
+        // What it failed follows, so that the rejection says why.
+        checks.extend(way_out.iter().flat_map(|r| &r.checks).filter(|c| !c.passed));
         (result.passed.then_some(tried), checks)
     }
 
@@ -390,6 +377,34 @@ impl Validate {
         });
         Some(approved)
     }
+}
+
+/// Straight back along the shaft until outside; `None` when that leads nowhere.
+fn retract_course_from(
+    mounted: &Mounted,
+    obstacles: &Obstacles,
+    limits: &LimitValues,
+    start: &Joints,
+) -> Option<TipCourse> {
+    let from = mounted.tip(start);
+    let (at, back) = (from.position().coordinates(), -from.z_axis());
+    let rise = back.dot(&obstacles.craniotomy.outward);
+    let depth = obstacles.depth(&at);
+    let mut waypoints = Vec::new();
+    for (outside_mm, feed_mm_s) in
+        [(CLEAR_OF_RIM_MM.min(limits.outside_mm), limits.head_mm_s), (limits.outside_mm, limits.retract_mm_s)]
+    {
+        if depth > -outside_mm {
+            if rise < OUTWARD_LEAST {
+                return None;
+            }
+            let to = at + back * ((depth + outside_mm) / rise);
+            let iso = Isometry3::from_parts(Translation3::from(to.coords), from.isometry().rotation);
+            let patient_from_tip = Pose::between(from.to, from.from, iso).ok()?;
+            waypoints.push(Waypoint { patient_from_tip, feed_mm_s, energy: Energy::OFF });
+        }
+    }
+    course(from.isometry(), &waypoints, limits).ok()
 }
 
 impl Stage for Validate {

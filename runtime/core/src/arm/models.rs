@@ -124,7 +124,7 @@ impl ArmModel {
                 ],
                 count: 7,
                 link_radius_mm: 68.0,
-                rest: ready(&[0.0, 30.0, 0.0, -90.0, 0.0, 60.0, 0.0]),
+                rest: ready(&[0.0, 25.0, 0.0, -80.0, 0.0, 75.0, 0.0]),
             },
             ArmModelId::Ur5e => Self {
                 id,

@@ -15,10 +15,10 @@ use bregma_core::time::{Duration, Instant};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 /// Flange to tip, along the flange's +z, mm.
-const TIP_MM: f64 = 220.0;
+const TIP_MM: f64 = 185.0;
 /// The instrument's shaft.
 pub(crate) const SHAFT_RADIUS_MM: f64 = 1.25;
-const SHAFT_LENGTH_MM: f64 = 180.0;
+const SHAFT_LENGTH_MM: f64 = 150.0;
 /// Where the tip stands at rest, outside the craniotomy on the corridor's axis.
 const STANDOFF_MM: f64 = 30.0;
 

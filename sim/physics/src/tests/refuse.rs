@@ -226,6 +226,26 @@ fn retract() {
 }
 
 #[test]
+fn a_motion_that_ends_where_no_way_leads_out() {
+    // From 60° off upright, the shaft is laid down until it leads nowhere out; 65° is allowed.
+    let lying = |degrees: f64, z: f64| {
+        let turn = UnitQuaternion::from_axis_angle(&Vector3::y_axis(), degrees.to_radians());
+        let rotation = turn * down(0.0, 0.0, 0.0).isometry().rotation;
+        Pose::new(Isometry3::from_parts(Translation3::new(0.0, 0.0, z), rotation)).expect("finite")
+    };
+    let phantom = Phantom::with(ArmModelId::LbrMed7, long(), lying(60.0, 105.0));
+    let laid = |degrees: f64| {
+        let patient_from_tip = lying(degrees, 107.0);
+        phantom.motion([Waypoint { patient_from_tip, feed_mm_s: 1.0, energy: Energy::OFF }])
+    };
+    let result = refused(&phantom, laid(82.0), USUAL, Check::Retract);
+    assert!(result.when > Duration::ZERO, "at the motion's end");
+    assert!((result.at.expect("where").coordinates() - Point3::new(0.0, 0.0, 107.0)).norm() < 0.01, "{:?}", result.at);
+    let half = step(&phantom, USUAL, &phantom.input(vec![laid(65.0)]));
+    assert!(half.approved.is_some(), "{:#?}", half.verdicts[0].checks.iter().map(crate::words).collect::<Vec<_>>());
+}
+
+#[test]
 fn messages_that_contradict_themselves_are_a_fault_and_approve_nothing() {
     let phantom = Phantom::new();
     let mut scene = Scene::clone(&phantom.scene);

@@ -7,8 +7,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Seeds from here on are for learning; suites and tables use smaller ones.
-pub const FIRST_SEED: u64 = 1_000_000;
+/// Seeds from here on are for learning. Suites and tables that inform a design use smaller ones; those that a claim is
+/// made on use [`END_SEED`] and more, which nothing is learnt from.
+pub const FIRST_SEED: u64 = 100_000;
+/// End of the seeds for learning.
+pub const END_SEED: u64 = 1_000_000;
 
 /// Seeds of patients that can be grown, how, and where they are kept.
 #[derive(Debug, Clone)]
@@ -23,7 +26,7 @@ impl Patients {
     /// cache. Seeds from which none grows are left out. `each` is told of every one, and whether she was there.
     ///
     /// # Errors
-    /// When a setting is refused, or no seed has a patient.
+    /// When a setting is refused, a seed is not for learning, or none has a patient.
     pub fn prepare(
         cache: Option<PatientCache>,
         first: u64,
@@ -32,6 +35,12 @@ impl Patients {
         jobs: usize,
         each: impl Fn(u64, bool) + Sync,
     ) -> anyhow::Result<Self> {
+        let for_learning = first >= FIRST_SEED && first.saturating_add(count as u64) <= END_SEED;
+        anyhow::ensure!(
+            for_learning,
+            "{count} patients from seed {first} on: seeds {FIRST_SEED} to {} are for learning",
+            END_SEED - 1
+        );
         let next = AtomicUsize::new(0);
         let seeds = Mutex::new(Vec::with_capacity(count));
         let refused: Mutex<Option<GrowError>> = Mutex::new(None);

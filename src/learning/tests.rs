@@ -110,3 +110,12 @@ fn settings_outside_their_range_are_refused_by_name() {
     assert!(refused(|s| s.gap_s = [2.0, 1.0]).contains("gap_s"));
     assert!(refused(|s| s.dropout.video = f64::NAN).contains("dropout.video is NaN"));
 }
+
+#[test]
+fn seeds_that_claims_are_made_on_are_not_learnt_from() {
+    let settings = PatientSettings::default();
+    for first in [0, 1000, patients::END_SEED - 1, patients::END_SEED] {
+        let refused = Patients::prepare(None, first, 2, &settings, 1, |_, _| {}).expect_err("not for learning");
+        assert!(refused.to_string().contains("are for learning"), "{refused}");
+    }
+}

@@ -14,7 +14,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build setup lint bench bench-peers fuzz screenshot deny docs
+.PHONY: help demo test build setup peers lint bench bench-peers fuzz screenshot deny docs
 
 CARGO ?= cargo
 BREGMA := target/release/bregma
@@ -28,9 +28,15 @@ else
 unexport BREGMA_TEST_DATA
 endif
 
+# Where tests find the Python of other people's programs; `make peers` fills it.
+export BREGMA_PEERS := $(abspath target/peers)
+
 PACKAGES := build-essential pkg-config \
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+# Other people's programs that tests hold ours against; a test whose peer cannot be had prints `not run`.
+TEST_PACKAGES := dcmtk dicom3tools python3-venv
+PYDICOM := 3.0.2
 SCREENSHOT_PACKAGES := python3-venv xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 ffmpeg
 RERUN := 0.36.3
 
@@ -67,8 +73,14 @@ demo: build
 	@mkdir -p $(OUT)
 	$(BREGMA) demo --record $(OUT)/demo.mcap --rrd $(OUT)/demo.rrd --report $(OUT)/demo.json
 
-test: setup
+test: setup peers
 	$(CARGO) test --release --workspace --locked
+
+# Not having them fails no build: the tests say so.
+peers:
+	-$(call install,$(TEST_PACKAGES))
+	-@[ -x target/peers/bin/python ] || { python3 -m venv target/peers && \
+	  target/peers/bin/pip install -q pydicom==$(PYDICOM) numpy; }
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -121,3 +121,43 @@ fn independent_checkers_find_no_error_in_a_series() {
         }
     }
 }
+
+/// Prints size, affine (rows) and every value of a series, as pydicom reads it.
+const PYDICOM: &str = "
+import sys, pydicom, numpy as np
+slices = [pydicom.dcmread(p) for p in sys.argv[1:]]
+row, column = (np.array(slices[0].ImageOrientationPatient[a:a + 3], float) for a in (0, 3))
+normal = np.cross(row, column)
+slices.sort(key=lambda s: float(np.dot(normal, np.array(s.ImagePositionPatient, float))))
+first, last = (np.array(slices[i].ImagePositionPatient, float) for i in (0, -1))
+down, across = (float(v) for v in slices[0].PixelSpacing)
+affine = np.column_stack([row * across, column * down, (last - first) / (len(slices) - 1), first])
+print(slices[0].Columns, slices[0].Rows, len(slices))
+print(*affine.flatten())
+for s in slices:
+    values = s.pixel_array * float(getattr(s, 'RescaleSlope', 1)) + float(getattr(s, 'RescaleIntercept', 0))
+    print(*values.flatten())
+";
+
+#[test]
+fn pydicom_reads_a_series_back_to_the_same_array_and_affine() {
+    let python = std::env::var_os("BREGMA_PEERS").map(|p| PathBuf::from(p).join("bin/python")).filter(|p| p.exists());
+    let Some(python) = python else {
+        eprintln!("not run: pydicom is not installed (make peers)");
+        return;
+    };
+    let (p, volume) = (grown(), phantom(Modality::T2));
+    let dir = tempfile::tempdir().expect("a folder");
+    let paths = p.write_dicom(&volume, dir.path()).expect("writes");
+    let run = Command::new(python).args(["-c", PYDICOM]).args(&paths).output().expect("python runs");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let said = String::from_utf8(run.stdout).expect("text");
+    let mut lines = said.lines().map(|l| l.split(' ').map(|n| n.parse::<f64>().expect("a number")).collect::<Vec<_>>());
+    assert_eq!(lines.next().expect("a size"), volume.dims.map(|n| n as f64));
+    let affine = lines.next().expect("an affine");
+    for (n, value) in affine.iter().enumerate() {
+        assert!((value - volume.patient_from_voxel[(n / 4, n % 4)]).abs() < 1e-6, "{affine:?}");
+    }
+    let values: Vec<f32> = lines.flatten().map(|v| v as f32).collect();
+    assert_eq!(values, volume.intensities);
+}

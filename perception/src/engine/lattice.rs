@@ -84,21 +84,9 @@ impl Lattice {
         let rows = out[1].min(if flat { most.max((2 * LANES).div_ceil(out[2])) } else { most });
         let lanes = if flat { (rows * out[2]).div_ceil(LANES) } else { rows * across };
         let tall = rows + span;
-        Self {
-            channels,
-            grid,
-            out,
-            stride,
-            low,
-            high,
-            flat,
-            rows,
-            ring,
-            lanes,
-            tall,
-            pitch,
-            channel: copies * tall * pitch,
-        }
+        // What lies right of a channel's last row is its own fill, not the next one's.
+        let channel = copies * tall * pitch + if flat { 0 } else { LANES };
+        Self { channels, grid, out, stride, low, high, flat, rows, ring, lanes, tall, pitch, channel }
     }
 
     /// Groups of output rows.
@@ -150,6 +138,22 @@ impl Lattice {
         (channel * self.channel + at) as u32
     }
 
+    /// Fills all that is kept, `fill(channel)` each.
+    ///
+    /// # Safety
+    /// [`Self::words`] words at `memory`.
+    #[inline(always)]
+    pub(super) unsafe fn clear<T: Copy>(&self, memory: *mut T, fill: impl Fn(usize) -> T) {
+        let all = self.ring * self.channels;
+        for c in 0..all {
+            // SAFETY: the caller's.
+            unsafe { fill_words(memory.wrapping_add(c * self.channel), self.channel, fill(c % self.channels)) };
+        }
+        let end = all * self.channel;
+        // SAFETY: the caller's.
+        unsafe { fill_words(memory.wrapping_add(end), self.words() - end, fill(self.channels - 1)) };
+    }
+
     /// Packs what a group of output rows from `first` on needs of plane `p`, or fills it if there is no such plane.
     ///
     /// # Safety
@@ -161,13 +165,15 @@ impl Lattice {
         n: usize,
         p: isize,
         first: usize,
-        fill: T,
+        fill: impl Fn(usize) -> T,
         to: *mut T,
     ) {
         let [depth, height, width] = self.grid;
         if p < 0 || p >= depth as isize {
-            // SAFETY: the plane's words.
-            unsafe { fill_words(to, self.plane(), fill) };
+            for c in 0..self.channels {
+                // SAFETY: the plane's words.
+                unsafe { fill_words(to.wrapping_add(c * self.channel), self.channel, fill(c)) };
+            }
             return;
         }
         let s = self.stride;

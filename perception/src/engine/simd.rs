@@ -37,6 +37,12 @@ pub(super) trait Simd: Copy {
     /// `a b + c`.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// To the nearest whole number, ties to even.
+    unsafe fn round(a: Self::F) -> Self::F;
+    /// 2 to the power of a whole number in −126..=127.
+    unsafe fn power_of_two(a: Self::F) -> Self::F;
     /// `b` where `a > 0`, else 0.
     unsafe fn where_positive(a: Self::F, b: Self::F) -> Self::F;
 
@@ -143,6 +149,22 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F {
         each(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F {
+        each(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F {
+        each(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    unsafe fn round(a: Self::F) -> Self::F {
+        each(|i| a[i].round_ties_even())
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(a: Self::F) -> Self::F {
+        each(|i| f32::from_bits(((a[i] as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
     unsafe fn where_positive(a: Self::F, b: Self::F) -> Self::F {
@@ -263,6 +285,22 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn min(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn div(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_div_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn round(a: __m512) -> __m512 {
+            unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(a: __m512) -> __m512 {
+            unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), a) }
         }
         #[inline(always)]
         unsafe fn where_positive(a: __m512, b: __m512) -> __m512 {
@@ -401,6 +439,26 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(a: Self::F, b: Self::F) -> Self::F {
             unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        unsafe fn min(a: Self::F, b: Self::F) -> Self::F {
+            unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        unsafe fn div(a: Self::F, b: Self::F) -> Self::F {
+            unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        unsafe fn round(a: Self::F) -> Self::F {
+            unsafe { a.map(|a| _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(a: Self::F) -> Self::F {
+            unsafe {
+                let bias = _mm256_set1_epi32(127);
+                let shifted = |a| _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(a), bias));
+                [_mm256_castsi256_ps(shifted(a[0])), _mm256_castsi256_ps(shifted(a[1]))]
+            }
         }
         #[inline(always)]
         unsafe fn where_positive(a: Self::F, b: Self::F) -> Self::F {

@@ -259,7 +259,7 @@ impl Work for Task<'_> {
         let lattice = &s.lattice;
         let tile = self.memory.wrapping_add(lattice.words());
         // SAFETY: the scratch is ours and large enough.
-        unsafe { lattice.clear(self.memory, |_| 0.0) };
+        unsafe { lattice.clear(self.memory, |_| 0) };
         let stride = lattice.stride as isize;
         let mut packed = part.planes.start as isize * stride + lattice.low;
         for d in part.planes.clone() {
@@ -267,7 +267,7 @@ impl Work for Task<'_> {
             while packed <= at + lattice.high {
                 let slot = lattice.slot(self.memory, packed);
                 // SAFETY: the slot is not read before the next plane of outputs.
-                unsafe { lattice.pack((self.x, 0..lattice.channels), part.n, packed, part.first, |_| 0.0, slot) };
+                unsafe { lattice.pack::<V, _>((self.x, 0..lattice.channels), part.n, packed, part.first, |_| 0, slot) };
                 packed += 1;
             }
             for block in part.blocks.clone() {

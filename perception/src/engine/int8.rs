@@ -98,7 +98,7 @@ impl Work for Task<'_> {
             while packed <= at + lattice.high {
                 let slot = lattice.slot(self.memory, packed);
                 // SAFETY: the slot is not read before the next plane of outputs.
-                unsafe { lattice.pack((call.x, 0..lattice.channels), part.n, packed, part.first, fill, slot) };
+                unsafe { lattice.pack::<V, _>((call.x, 0..lattice.channels), part.n, packed, part.first, fill, slot) };
                 packed += 1;
             }
             if let Some(skip) = call.skip {

@@ -54,6 +54,8 @@ pub(super) trait Simd: Copy {
     unsafe fn int_load(at: *const i32) -> Self::I;
     unsafe fn int_load_n(at: *const i32, n: usize) -> Self::I;
     unsafe fn int_store_n(at: *mut i32, value: Self::I, n: usize);
+    /// Words 0, 2, 4, … and 1, 3, 5, … of two blocks in a row.
+    unsafe fn split(low: Self::I, high: Self::I) -> [Self::I; 2];
     /// Adds to each lane the products of its four unsigned bytes in `x` with four signed ones in `w`.
     unsafe fn dot(sum: Self::I, x: Self::I, w: Self::I) -> Self::I;
     unsafe fn to_float(value: Self::I) -> Self::F;
@@ -190,6 +192,11 @@ impl Simd for Portable {
             // SAFETY: only lanes below `n` are written.
             unsafe { *at.wrapping_add(i) = v };
         }
+    }
+    #[inline(always)]
+    unsafe fn split(low: Self::I, high: Self::I) -> [Self::I; 2] {
+        let word = |i: usize| if i < LANES { low[i] } else { high[i - LANES] };
+        [std::array::from_fn(|i| word(2 * i)), std::array::from_fn(|i| word(2 * i + 1))]
     }
     #[inline(always)]
     unsafe fn dot(sum: Self::I, x: Self::I, w: Self::I) -> Self::I {
@@ -331,6 +338,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn int_store_n(at: *mut i32, value: __m512i, n: usize) {
             unsafe { _mm512_mask_storeu_epi32(at, mask(n), value) }
+        }
+        #[inline(always)]
+        unsafe fn split(low: __m512i, high: __m512i) -> [__m512i; 2] {
+            unsafe {
+                let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+                [_mm512_permutex2var_epi32(low, even, high), _mm512_permutex2var_epi32(low, odd, high)]
+            }
         }
         #[inline(always)]
         unsafe fn dot(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
@@ -494,8 +509,25 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn split(low: Self::I, high: Self::I) -> [Self::I; 2] {
+            #[inline(always)]
+            unsafe fn half<const PICK: i32>(a: __m256i, b: __m256i) -> __m256i {
+                unsafe {
+                    let mixed = _mm256_shuffle_ps::<PICK>(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
+                    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(mixed))
+                }
+            }
+            unsafe {
+                [
+                    [half::<0b10_00_10_00>(low[0], low[1]), half::<0b10_00_10_00>(high[0], high[1])],
+                    [half::<0b11_01_11_01>(low[0], low[1]), half::<0b11_01_11_01>(high[0], high[1])],
+                ]
+            }
+        }
+        #[inline(always)]
         unsafe fn dot(sum: Self::I, x: Self::I, w: Self::I) -> Self::I {
             // Bytes 0 and 2, then 1 and 3, each widened to 16 bits: nothing saturates.
+            #[inline(always)]
             unsafe fn half(sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
                 unsafe {
                     let low = _mm256_set1_epi16(0xff);

@@ -73,9 +73,9 @@ impl Wino {
         let flat = width < LANES;
         let row_pairs = height.div_ceil(2);
         let across = width.div_ceil(LANES);
-        // About 128 KB of packed planes, so that they stay in the second cache beside weights.
+        // About 64 KB of packed planes, so that they stay in the nearest caches beside weights.
         let row = if flat { 3 * width } else { (across + 1) * LANES };
-        let most = (32 * 1024 / (inputs * RING * 4 * row)).clamp(1, 8);
+        let most = (16 * 1024 / (inputs * RING * 4 * row)).clamp(1, 8);
         let pairs = if flat { row_pairs.min(most.max(LANES.div_ceil(width) * 2)) } else { row_pairs.min(most) };
         let lanes = if flat { (pairs * width).div_ceil(LANES) } else { pairs * across };
         let (pitch, step) = if flat { (width, lanes * LANES) } else { ((across + 1) * LANES, 1) };
@@ -126,17 +126,18 @@ impl Wino {
     pub(super) fn weights(&self, weight: impl Fn(usize, usize, usize) -> f32, to: &mut [Tap<f32>]) {
         to.fill([0.0; OUTS]);
         let (inputs, lift) = (self.inputs, 9 * self.inputs);
-        for o in 0..self.outputs {
+        // Eight outputs of one tap are neighbours: they are written together.
+        for (block, to) in to.chunks_exact_mut(4 * lift).enumerate() {
             for c in 0..inputs {
-                for z in 0..3 {
-                    for x in 0..3 {
+                for (z, x) in (0..9).map(|k| (k / 3, k % 3)) {
+                    for (lane, o) in (block * OUTS..self.outputs).take(OUTS).enumerate() {
                         let g = [0, 1, 2].map(|y| weight(o, c, (z * 3 + y) * 3 + x));
-                        let (at, o) = (o / OUTS * 4 * lift + (z * inputs + c) * 3 + x, o % OUTS);
+                        let at = (z * inputs + c) * 3 + x;
                         let half = 0.5 * (g[0] + g[2]);
-                        to[at][o] = g[0];
-                        to[at + lift][o] = half + 0.5 * g[1];
-                        to[at + 2 * lift][o] = half - 0.5 * g[1];
-                        to[at + 3 * lift][o] = g[2];
+                        to[at][lane] = g[0];
+                        to[at + lift][lane] = half + 0.5 * g[1];
+                        to[at + 2 * lift][lane] = half - 0.5 * g[1];
+                        to[at + 3 * lift][lane] = g[2];
                     }
                 }
             }

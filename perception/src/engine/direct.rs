@@ -46,9 +46,9 @@ impl Form {
         }
     }
 
-    /// `planes`: of outputs, computed from what is kept.
-    pub(super) fn lattice(self, channels: usize, read: [usize; 3], planes: usize) -> Lattice {
-        Lattice::new(channels, read, self.stride(), self.range(), planes)
+    /// `planes` of outputs are computed from what is kept; `most`: blocks of a group of rows.
+    pub(super) fn lattice(self, channels: usize, read: [usize; 3], planes: usize, most: usize) -> Lattice {
+        Lattice::new(channels, read, self.stride(), self.range(), planes, most)
     }
 
     /// How much finer outputs are than the lattice.
@@ -131,7 +131,7 @@ pub(super) struct Part {
 impl Direct {
     /// `read` and `grid`: of what is read, and of what is written.
     pub(super) fn new(form: Form, inputs: usize, outputs: usize, read: [usize; 3], grid: [usize; 3]) -> Self {
-        let lattice = form.lattice(inputs, read, 1);
+        let lattice = form.lattice(inputs, read, 1, usize::MAX);
         let mut classes: Vec<Class> = Vec::new();
         let parities = if form.spread() == 2 { 8 } else { 1 };
         for parity in (0..parities).map(|p| [p / 4, p / 2 % 2, p % 2]) {

@@ -63,13 +63,14 @@ impl Blocks {
 }
 
 impl Lattice {
-    /// `planes`: how many planes of outputs are computed from what is kept.
+    /// `planes`: how many planes of outputs are computed from what is kept; `most`: blocks of a group of rows.
     pub(super) fn new(
         channels: usize,
         grid: [usize; 3],
         stride: usize,
         (low, high): (isize, isize),
         planes: usize,
+        most: usize,
     ) -> Self {
         let out = grid.map(|n| n.div_ceil(stride));
         let step = stride as isize;
@@ -80,8 +81,10 @@ impl Lattice {
         let pitch = if flat { out[2] } else { (across + 1) * LANES };
         let copies = stride * if flat { (high - low + 1) as usize } else { stride };
         // About 128 KB of packed planes; flat rows fill at least two blocks.
-        let most = (32 * 1024 / (channels * ring * copies * pitch)).saturating_sub(span).clamp(1, 16);
-        let rows = out[1].min(if flat { most.max((2 * LANES).div_ceil(out[2])) } else { most });
+        let room = (32 * 1024 / (channels * ring * copies * pitch)).saturating_sub(span).clamp(1, 16);
+        let room = if flat { room.max((2 * LANES).div_ceil(out[2])) } else { room.min((most / across).max(1)) };
+        // Groups of the same size.
+        let rows = out[1].div_ceil(out[1].div_ceil(room));
         let lanes = if flat { (rows * out[2]).div_ceil(LANES) } else { rows * across };
         let tall = rows + span;
         // What lies right of a channel's last row is its own fill, not the next one's.

@@ -24,6 +24,9 @@ use std::ops::Range;
 /// Taps that are summed together.
 const TOGETHER: usize = 3;
 
+/// Blocks of 16 outputs that are summed in registers: the coarse ones, 16 KB, stay in the first cache meanwhile.
+const STEPS: usize = 32;
+
 /// How the sum is cut into tasks.
 #[derive(Debug, Clone)]
 pub(super) struct Wgrad {
@@ -49,10 +52,10 @@ impl Wgrad {
         let all = coarse.div_ceil(OUTS);
         let blocks = all.min(4);
         let channels = fine.min(32 / blocks);
-        let one = form.lattice(channels, read, 1);
-        let planes = (32 / one.lanes).clamp(1, 8).min(one.out[0]);
-        let lattice = form.lattice(channels, read, planes);
-        let planes = (32 / lattice.lanes).clamp(1, planes);
+        let one = form.lattice(channels, read, 1, STEPS);
+        let planes = (STEPS / one.lanes).clamp(1, 8).min(one.out[0]);
+        let lattice = form.lattice(channels, read, planes, STEPS);
+        let planes = (STEPS / lattice.lanes).clamp(1, planes);
         let cut = all.div_ceil(blocks) * fine.div_ceil(channels);
         let parts = 16_usize.div_ceil(cut).min((batch * lattice.out[0]).div_ceil(4));
         let mut offsets = Vec::new();

@@ -77,6 +77,7 @@ impl Wino {
         let row = if flat { 3 * width } else { (across + 1) * LANES };
         let most = (16 * 1024 / (inputs * RING * 4 * row)).clamp(1, 8);
         let pairs = if flat { row_pairs.min(most.max(LANES.div_ceil(width) * 2)) } else { row_pairs.min(most) };
+        let pairs = row_pairs.div_ceil(row_pairs.div_ceil(pairs));
         let lanes = if flat { (pairs * width).div_ceil(LANES) } else { pairs * across };
         let (pitch, step) = if flat { (width, lanes * LANES) } else { ((across + 1) * LANES, 1) };
         let lift = if flat { 3 * step } else { pairs * pitch };

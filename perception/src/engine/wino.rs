@@ -242,42 +242,45 @@ impl Task<'_> {
     unsafe fn pack<V: Simd>(&self, n: usize, p: usize, first: usize, to: *mut f32) {
         let s = self.shape;
         let [_, height, width] = s.grid;
-        let zeros = [0.0_f32; LANES];
+        let pairs = s.pairs.min(height.div_ceil(2) - first);
         for c in 0..s.inputs {
             let plane = self.x.channel(n, c).wrapping_add(p * height * width);
             let to = to.wrapping_add(c * s.channel);
-            for pair in 0..s.pairs.min(height.div_ceil(2) - first) {
-                let top = 2 * (first + pair);
-                let row = |k: usize| {
-                    let inside = (top + k >= 1 && top + k <= height).then(|| (top + k).wrapping_sub(1) * width);
-                    inside.map(|at| plane.wrapping_add(at))
-                };
-                let rows = [row(0), row(1), row(2), row(3)];
-                let mut v = 0;
-                while v < width {
-                    let left = (width - v).min(LANES);
-                    // SAFETY: `left` lanes of an existing row are read; packed rows lie in their slot.
+            let mut v = 0;
+            while v < width {
+                let left = (width - v).min(LANES);
+                let column = plane.wrapping_add(v);
+                // Two rows of each pair are the next one's first two. Row −1 is none: it wraps to the largest number.
+                let mut d = [V::splat(0.0); 4];
+                for (k, d) in d.iter_mut().enumerate().take(2) {
+                    let h = (2 * first + k).wrapping_sub(1);
+                    if h < height {
+                        // SAFETY: `left` lanes of an existing row.
+                        *d = unsafe { V::load_n(column.wrapping_add(h * width), left) };
+                    }
+                }
+                for pair in 0..pairs {
+                    let h = 2 * (first + pair) + 1;
+                    // SAFETY: `left` lanes of existing rows are read; packed rows lie in their slot.
                     unsafe {
-                        let mut d = [V::splat(0.0); 4];
-                        for (d, row) in d.iter_mut().zip(rows) {
-                            *d = match row {
-                                Some(row) if left == LANES => V::load(row.wrapping_add(v)),
-                                Some(row) => V::load_n(row.wrapping_add(v), left),
-                                None => V::load(zeros.as_ptr()),
-                            };
+                        for (k, d) in d.iter_mut().skip(2).enumerate() {
+                            let row = column.wrapping_add((h + k) * width);
+                            *d = if h + k < height { V::load_n(row, left) } else { V::splat(0.0) };
                         }
                         let t = [V::sub(d[0], d[2]), V::add(d[1], d[2]), V::sub(d[2], d[1]), V::sub(d[1], d[3])];
+                        let to = to.wrapping_add(pair * s.pitch);
                         for (i, t) in t.into_iter().enumerate() {
-                            let to = to.wrapping_add(i * s.lift + pair * s.pitch);
+                            let to = to.wrapping_add(i * s.lift);
                             if s.flat {
                                 Self::thrice::<V>(t, width, to, s.across);
                             } else {
                                 V::store(to.wrapping_add(LANES + v), t);
                             }
                         }
+                        d = [d[2], d[3], d[2], d[3]];
                     }
-                    v += LANES;
                 }
+                v += LANES;
             }
         }
     }

@@ -25,7 +25,7 @@ mod pool;
 mod prepare;
 mod program;
 mod quant;
-mod simd;
+pub(crate) mod simd;
 mod taps;
 mod wgrad;
 mod wino;

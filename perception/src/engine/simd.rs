@@ -10,13 +10,13 @@
 use super::Isa;
 
 /// Lanes of a block.
-pub(super) const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// What the kernels need of a processor.
 ///
 /// # Safety
 /// Only to be called where the instructions exist, with pointers to as many lanes as the function touches.
-pub(super) trait Simd: Copy {
+pub(crate) trait Simd: Copy {
     /// 16 floats.
     type F: Copy;
     /// 16 words: integers, or four bytes each.
@@ -43,6 +43,8 @@ pub(super) trait Simd: Copy {
     unsafe fn round(a: Self::F) -> Self::F;
     /// 2 to the power of a whole number in −126..=127.
     unsafe fn power_of_two(a: Self::F) -> Self::F;
+    /// Whether any lane of `a` is above that of `b`.
+    unsafe fn any_above(a: Self::F, b: Self::F) -> bool;
     /// `b` where `a > 0`, else 0.
     unsafe fn where_positive(a: Self::F, b: Self::F) -> Self::F;
 
@@ -66,7 +68,7 @@ pub(super) trait Simd: Copy {
 }
 
 /// A piece of work that is written over any [`Simd`].
-pub(super) trait Work {
+pub(crate) trait Work {
     /// # Safety
     /// The instructions of `V` exist, and what `self` points to is there.
     unsafe fn run<V: Simd>(&self);
@@ -75,7 +77,7 @@ pub(super) trait Work {
 impl Isa {
     /// # Safety
     /// This processor has these instructions (see [`Isa::available`]), and what `work` points to is there.
-    pub(super) unsafe fn run(self, work: &impl Work) {
+    pub(crate) unsafe fn run(self, work: &impl Work) {
         debug_assert!(self.available(), "no plan is made for instructions that are missing");
         // SAFETY: the caller's.
         unsafe {
@@ -94,7 +96,7 @@ impl Isa {
 
 /// Plain Rust; the compiler makes of it what it can.
 #[derive(Clone, Copy)]
-pub(super) struct Portable;
+pub(crate) struct Portable;
 
 #[inline(always)]
 fn each<A: Copy>(f: impl Fn(usize) -> A) -> [A; LANES] {
@@ -169,6 +171,10 @@ impl Simd for Portable {
         each(|i| f32::from_bits(((a[i] as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
+    unsafe fn any_above(a: Self::F, b: Self::F) -> bool {
+        a.iter().zip(&b).any(|(a, b)| a > b)
+    }
+    #[inline(always)]
     unsafe fn where_positive(a: Self::F, b: Self::F) -> Self::F {
         each(|i| if a[i] > 0.0 { b[i] } else { 0.0 })
     }
@@ -226,19 +232,19 @@ mod x86 {
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-    pub(super) unsafe fn on_avx512(work: &impl Work) {
+    pub(crate) unsafe fn on_avx512(work: &impl Work) {
         // SAFETY: the caller's; the instructions are switched on for this function and what is inlined into it.
         unsafe { work.run::<Avx512>() }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn on_avx2(work: &impl Work) {
+    pub(crate) unsafe fn on_avx2(work: &impl Work) {
         // SAFETY: as above.
         unsafe { work.run::<Avx2>() }
     }
 
     #[derive(Clone, Copy)]
-    pub(super) struct Avx512;
+    pub(crate) struct Avx512;
 
     #[inline(always)]
     fn mask(n: usize) -> __mmask16 {
@@ -308,6 +314,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn power_of_two(a: __m512) -> __m512 {
             unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), a) }
+        }
+        #[inline(always)]
+        unsafe fn any_above(a: __m512, b: __m512) -> bool {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) != 0 }
         }
         #[inline(always)]
         unsafe fn where_positive(a: __m512, b: __m512) -> __m512 {
@@ -382,7 +392,7 @@ mod x86 {
     }
 
     #[derive(Clone, Copy)]
-    pub(super) struct Avx2;
+    pub(crate) struct Avx2;
 
     /// The masks of both halves.
     #[inline(always)]
@@ -473,6 +483,13 @@ mod x86 {
                 let bias = _mm256_set1_epi32(127);
                 let shifted = |a| _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(a), bias));
                 [_mm256_castsi256_ps(shifted(a[0])), _mm256_castsi256_ps(shifted(a[1]))]
+            }
+        }
+        #[inline(always)]
+        unsafe fn any_above(a: Self::F, b: Self::F) -> bool {
+            unsafe {
+                let [low, high] = [0, 1].map(|h| _mm256_cmp_ps::<_CMP_GT_OQ>(a[h], b[h]));
+                _mm256_movemask_ps(_mm256_or_ps(low, high)) != 0
             }
         }
         #[inline(always)]

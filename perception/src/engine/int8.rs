@@ -1,8 +1,8 @@
 //! Layers in bytes: sums of products of unsigned with signed bytes, exact, and back to bytes in one go.
 //!
 //! **Shapes:** activations `[C / 4, D, H, W]` words, four channels each (NCDHW4c), one volume. Weights, taps and tasks as in
-//! [`Direct`], with words for channels. A tile of floats holds `scale * sum + bias`; what is added to it, a residual or
-//! a 1×1×1 layer, is added there; then four channels become one word. **Rounding:** to nearest even, once a result; the
+//! [`Direct`], with words for channels. `scale * sum + bias` is the result, or counts steps of its bytes; a residual is
+//! added in registers, a 1×1×1 layer from a tile of floats; then four channels become one word. **Rounding:** to nearest even, once a result; the
 //! portable path multiplies and adds in two roundings, so that bytes may differ by one between instructions.
 //! **Allocation:** none. **Not protected against:** pointers and lengths; sums beyond 32 bits (the plan bounds channels).
 #![expect(unsafe_code, reason = "packed planes in scratch memory, written and read by pointer")]
@@ -18,7 +18,8 @@ use super::{Isa, Pool};
 /// Where a layer's results go.
 #[derive(Clone, Copy)]
 pub(super) enum To {
-    Bytes(Mutable<i32>, Bytes),
+    /// Weights were made for these bytes.
+    Bytes(Mutable<i32>),
     Floats(Mutable<f32>),
 }
 
@@ -29,7 +30,7 @@ pub(super) struct Call<'a> {
     /// What lies around each word of channels.
     pub(super) fills: &'a [i32],
     pub(super) weights: &'a Weights,
-    /// Added, shaped like the output; its zero is 0.
+    /// Added, shaped like the output: bytes with a zero of 0, and how many steps of the output one of theirs is.
     pub(super) residual: Option<(Readable<i32>, f32)>,
     /// A 1×1×1 layer of other words of channels, added.
     pub(super) skip: Option<Skip<'a>>,
@@ -113,22 +114,25 @@ impl Work for Task<'_> {
                     }
                     let planes = &planes[..class.planes().len()];
                     let right = class.parity[2];
+                    let on = (c, class, block, d);
                     // SAFETY: taps lie in packed planes; the tile has room for both parities along x.
                     unsafe {
-                        self.block::<V>(
-                            (c, class),
-                            planes,
-                            block,
-                            tile.wrapping_add(right * OUTS * lattice.lanes * LANES),
-                        );
-                        if let Some(skip) = call.skip {
+                        if let (Some(skip), true) = (call.skip, s.classes.len() == 1) {
                             self.skip::<V>(skip, behind, block, tile);
                         }
+                        let half = tile.wrapping_add(right * OUTS * lattice.lanes * LANES);
                         match call.to {
-                            To::Floats(to) => self.floats::<V>(d, block, tile, to),
-                            To::Bytes(to, bytes) if s.classes.len() == 1 => self.rows::<V>(d, block, tile, to, bytes),
-                            To::Bytes(to, bytes) if right == 1 => self.woven::<V>(d, class, block, tile, to, bytes),
-                            To::Bytes(..) => {}
+                            To::Bytes(to) if s.classes.len() == 1 => self.block::<V, true>(on, planes, tile, to),
+                            To::Bytes(to) => {
+                                self.block::<V, false>(on, planes, half, to);
+                                if right == 1 {
+                                    self.woven::<V>(d, class, block, tile, to);
+                                }
+                            }
+                            To::Floats(to) => {
+                                self.block::<V, false>(on, planes, half, Mutable(to.get().cast()));
+                                self.floats::<V>(d, block, tile, to);
+                            }
                         }
                     }
                 }
@@ -138,11 +142,20 @@ impl Work for Task<'_> {
 }
 
 impl Task<'_> {
+    /// All blocks of lanes of eight outputs: to bytes at once if `OUT`, else to the tile.
     #[inline(always)]
-    unsafe fn block<V: Simd>(&self, (c, class): (usize, &Class), planes: &[*const i32], block: usize, tile: *mut f32) {
-        let blocks = self.shape.lattice.blocks();
-        let all = self.shape.outputs.next_multiple_of(OUTS);
-        let weights = &self.call.weights.taps[block * self.shape.taps + class.start..];
+    unsafe fn block<V: Simd, const OUT: bool>(
+        &self,
+        (c, class, block, d): (usize, &Class, usize, usize),
+        planes: &[*const i32],
+        tile: *mut f32,
+        to: Mutable<i32>,
+    ) {
+        let (s, lattice) = (self.shape, &self.shape.lattice);
+        let blocks = lattice.blocks();
+        let [depth, height, width] = s.grid;
+        let all = s.outputs.next_multiple_of(OUTS);
+        let weights = &self.call.weights.taps[block * s.taps + class.start..];
         let scales = &self.call.weights.scales[block * OUTS..][..OUTS];
         let bias = &self.call.weights.bias[c * all + block * OUTS..][..OUTS];
         for row in 0..blocks.rows {
@@ -154,16 +167,31 @@ impl Task<'_> {
                     *at = plane.wrapping_add(row * blocks.between + b * blocks.step);
                 }
                 let (at, on) = (&at[..planes.len()], (&class.offsets[..], weights, scales, bias));
-                let to = tile.wrapping_add((row * blocks.each + b) * LANES);
+                let tile = tile.wrapping_add((row * blocks.each + b) * LANES);
                 // SAFETY: the caller's.
                 unsafe {
-                    if wide {
-                        self.tile::<V, 0, 8, 2, false>(at, blocks.step, on, to);
+                    if OUT {
+                        let mut places = [(0, 0); 2];
+                        for (i, place) in places.iter_mut().enumerate().take(if wide { 2 } else { 1 }) {
+                            let (at, left) = lattice.place(blocks, self.part.first, row, b + i);
+                            *place = ((block * 2 * depth + d) * height * width + at, left);
+                        }
+                        let words = (s.outputs - block * OUTS).div_ceil(4);
+                        if wide {
+                            self.out::<V, 0, 8, 2>(at, blocks.step, on, (tile, to, places, words));
+                        } else if V::WIDE {
+                            self.out::<V, 0, 8, 1>(at, blocks.step, on, (tile, to, places, words));
+                        } else {
+                            self.out::<V, 0, 4, 1>(at, blocks.step, on, (tile, to, places, words));
+                            self.out::<V, 4, 4, 1>(at, blocks.step, on, (tile, to, places, words));
+                        }
+                    } else if wide {
+                        self.tile::<V, 0, 8, 2>(at, blocks.step, on, tile);
                     } else if V::WIDE {
-                        self.tile::<V, 0, 8, 1, false>(at, blocks.step, on, to);
+                        self.tile::<V, 0, 8, 1>(at, blocks.step, on, tile);
                     } else {
-                        self.tile::<V, 0, 4, 1, false>(at, blocks.step, on, to);
-                        self.tile::<V, 4, 4, 1, false>(at, blocks.step, on, to);
+                        self.tile::<V, 0, 4, 1>(at, blocks.step, on, tile);
+                        self.tile::<V, 4, 4, 1>(at, blocks.step, on, tile);
                     }
                 }
                 b += if wide { 2 } else { 1 };
@@ -171,9 +199,9 @@ impl Task<'_> {
         }
     }
 
-    /// `scale * sum + bias`, stored or added.
+    /// `scale * sum + bias`, stored in the tile.
     #[inline(always)]
-    unsafe fn tile<V: Simd, const FROM: usize, const OB: usize, const NB: usize, const ADD: bool>(
+    unsafe fn tile<V: Simd, const FROM: usize, const OB: usize, const NB: usize>(
         &self,
         planes: &[*const i32],
         step: usize,
@@ -187,8 +215,46 @@ impl Task<'_> {
                 let (scale, bias) = (V::splat(scales[o]), V::splat(bias[o]));
                 for (b, sum) in row.into_iter().enumerate() {
                     let to = tile.wrapping_add((o * self.shape.lattice.lanes + b) * LANES);
-                    let value = V::fma(V::to_float(sum), scale, bias);
-                    V::store(to, if ADD { V::add(V::load(to), value) } else { value });
+                    V::store(to, V::fma(V::to_float(sum), scale, bias));
+                }
+            }
+        }
+    }
+
+    /// `scale * sum + bias`, what is added, and out as words of four channels; of the first `words` of this block.
+    #[inline(always)]
+    unsafe fn out<V: Simd, const FROM: usize, const OB: usize, const NB: usize>(
+        &self,
+        planes: &[*const i32],
+        step: usize,
+        (offsets, weights, scales, bias): On<'_>,
+        (tile, to, places, words): (*const f32, Mutable<i32>, [(usize, usize); 2], usize),
+    ) {
+        let [depth, height, width] = self.shape.grid;
+        // SAFETY: the caller's; places are in the output, and this task's alone.
+        unsafe {
+            let sums = dots::<V, FROM, OB, NB>(planes, step, offsets, weights);
+            for (q, fours) in (FROM / 4..words).zip(sums.chunks_exact(4)) {
+                for (b, (at, left)) in places.into_iter().enumerate().take(NB) {
+                    let at = at + q * depth * height * width;
+                    let mut values = [V::splat(0.0); 4];
+                    for (k, value) in values.iter_mut().enumerate() {
+                        let o = q * 4 + k;
+                        *value = V::fma(V::to_float(fours[k][b]), V::splat(scales[o]), V::splat(bias[o]));
+                        if self.call.skip.is_some() {
+                            let tile = tile.wrapping_add((o * self.shape.lattice.lanes + b) * LANES);
+                            *value = V::add(*value, V::load(tile));
+                        }
+                    }
+                    if let Some((words, steps)) = self.call.residual {
+                        let words = V::int_load_n(words.0.wrapping_add(at), left);
+                        let steps = V::splat(steps);
+                        values[0] = V::fma(V::byte::<0>(words), steps, values[0]);
+                        values[1] = V::fma(V::byte::<1>(words), steps, values[1]);
+                        values[2] = V::fma(V::byte::<2>(words), steps, values[2]);
+                        values[3] = V::fma(V::byte::<3>(words), steps, values[3]);
+                    }
+                    V::int_store_n(to.get().wrapping_add(at), V::bytes(values), left);
                 }
             }
         }
@@ -227,12 +293,12 @@ impl Task<'_> {
             // SAFETY: the caller's.
             unsafe {
                 if wide {
-                    self.tile::<V, 0, 8, 2, true>(&from, LANES, on, to);
+                    self.tile::<V, 0, 8, 2>(&from, LANES, on, to);
                 } else if V::WIDE {
-                    self.tile::<V, 0, 8, 1, true>(&from, LANES, on, to);
+                    self.tile::<V, 0, 8, 1>(&from, LANES, on, to);
                 } else {
-                    self.tile::<V, 0, 4, 1, true>(&from, LANES, on, to);
-                    self.tile::<V, 4, 4, 1, true>(&from, LANES, on, to);
+                    self.tile::<V, 0, 4, 1>(&from, LANES, on, to);
+                    self.tile::<V, 4, 4, 1>(&from, LANES, on, to);
                 }
             }
             b += if wide { 2 } else { 1 };
@@ -254,66 +320,9 @@ impl Task<'_> {
         }
     }
 
-    /// Four channels of `n` lanes, as words.
-    #[inline(always)]
-    unsafe fn words<V: Simd>(&self, from: *const f32, n: usize, residual: Option<(V::I, f32)>, bytes: Bytes) -> V::I {
-        let apart = self.shape.lattice.lanes * LANES;
-        // SAFETY: the caller's.
-        unsafe {
-            let (inverse, zero) = (V::splat(1.0 / bytes.scale), V::splat(bytes.zero));
-            let mut values = [inverse; 4];
-            for (k, value) in values.iter_mut().enumerate() {
-                *value = V::load_n(from.wrapping_add(k * apart), n);
-            }
-            if let Some((words, scale)) = residual {
-                let scale = V::splat(scale);
-                values[0] = V::fma(V::byte::<0>(words), scale, values[0]);
-                values[1] = V::fma(V::byte::<1>(words), scale, values[1]);
-                values[2] = V::fma(V::byte::<2>(words), scale, values[2]);
-                values[3] = V::fma(V::byte::<3>(words), scale, values[3]);
-            }
-            for value in &mut values {
-                *value = V::fma(*value, inverse, zero);
-            }
-            V::bytes(values)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn rows<V: Simd>(&self, d: usize, block: usize, tile: *const f32, to: Mutable<i32>, bytes: Bytes) {
-        let s = self.shape;
-        let [depth, height, width] = s.grid;
-        for q in (0..2).take_while(|q| block * OUTS + q * 4 < s.outputs) {
-            let plane = ((block * 2 + q) * depth + d) * height * width;
-            for r in 0..s.lattice.rows.min(height - self.part.first) {
-                let from = tile.wrapping_add(q * 4 * s.lattice.lanes * LANES + r * s.lattice.row());
-                let at = plane + (self.part.first + r) * width;
-                for v in (0..width).step_by(LANES) {
-                    let left = (width - v).min(LANES);
-                    // SAFETY: `left` lanes of the tile's row, and this row is this task's alone.
-                    unsafe {
-                        let load = |(words, scale): (Readable<i32>, f32)| {
-                            (V::int_load_n(words.0.wrapping_add(at + v), left), scale)
-                        };
-                        let words = self.words::<V>(from.wrapping_add(v), left, self.call.residual.map(load), bytes);
-                        V::int_store_n(to.get().wrapping_add(at + v), words, left);
-                    }
-                }
-            }
-        }
-    }
-
     /// Rows of both parities along x go out interleaved.
     #[inline(always)]
-    unsafe fn woven<V: Simd>(
-        &self,
-        d: usize,
-        class: &Class,
-        block: usize,
-        tile: *const f32,
-        to: Mutable<i32>,
-        bytes: Bytes,
-    ) {
+    unsafe fn woven<V: Simd>(&self, d: usize, class: &Class, block: usize, tile: *const f32, to: Mutable<i32>) {
         let s = self.shape;
         let [depth, height, width] = s.grid;
         let z = 2 * d + class.parity[0];
@@ -330,7 +339,11 @@ impl Task<'_> {
                     unsafe {
                         for (parity, line) in both.iter_mut().enumerate() {
                             let from = from.wrapping_add(parity * apart + v / 2);
-                            V::int_store_n(line.as_mut_ptr(), self.words::<V>(from, count / 2, None, bytes), LANES);
+                            let mut values = [V::splat(0.0); 4];
+                            for (k, value) in values.iter_mut().enumerate() {
+                                *value = V::load_n(from.wrapping_add(k * s.lattice.lanes * LANES), count / 2);
+                            }
+                            V::int_store_n(line.as_mut_ptr(), V::bytes(values), LANES);
                         }
                         let to = std::slice::from_raw_parts_mut(to.get().wrapping_add(row + v), count);
                         weave(&both[0], &both[1], to);
@@ -463,7 +476,7 @@ mod tests {
         let by_output = |o: usize, c: usize, k: usize| {
             weight[if kind == Kind::Up2 { (c * outputs + o) * taps + k } else { (o * (first + second) + c) * taps + k }]
         };
-        let packed = Weights::new(&direct, &joined, by_output, &bias);
+        let packed = Weights::new(&direct, &joined, by_output, &bias, None);
         let x = Source::two([a.as_ptr(), b.as_ptr()], words, voxels);
         let mut expected = layer.forward(&[&a_values[..], &b_values].concat(), &weight, &bias);
         let (pool, mut scratch) = (Pool::new(2).expect("threads"), Scratch::default());
@@ -475,7 +488,7 @@ mod tests {
             weights: &packed,
             residual: None,
             skip: None,
-            to: To::Bytes(Mutable(std::ptr::null_mut()), sources[0]),
+            to: To::Floats(Mutable(std::ptr::null_mut())),
         };
         // As floats: exact but for rounding of scale and bias.
         if kind != Kind::Up2 {
@@ -491,8 +504,12 @@ mod tests {
         let (residual, residual_values) = tensor(&mut random, outputs, after, sources[0]);
         let skip_weight = weights(&mut random, Kind::Conv1, first + second, outputs);
         let point = Direct::new(Form::Point, words[0] + words[1], outputs, grid, grid);
-        let skip_weights =
-            Weights::new(&point, &joined, |o, c, _| skip_weight[o * (first + second) + c], &vec![0.0; outputs]);
+        let bytes = Bytes { scale: 0.05, zero: 40.0 };
+        let plain = |o: usize, c: usize, _: usize| skip_weight[o * (first + second) + c];
+        let added = Some(Bytes { zero: 0.0, ..bytes });
+        let skip_weights = Weights::new(&point, &joined, plain, &vec![0.0; outputs], added);
+        let packed = Weights::new(&direct, &joined, by_output, &bias, Some(bytes));
+        call.weights = &packed;
         let offsets = skipped(&direct, words[0] + words[1]);
         if kind == Kind::Conv3 {
             call.skip = Some(Skip { x, words: words[0] + words[1], weights: &skip_weights, offsets: &offsets });
@@ -501,13 +518,12 @@ mod tests {
             expected.iter_mut().zip(values).for_each(|(y, s)| *y += s);
         }
         if kind != Kind::Up2 {
-            call.residual = Some((Readable(residual.as_ptr()), sources[0].scale));
+            call.residual = Some((Readable(residual.as_ptr()), sources[0].scale / bytes.scale));
             expected.iter_mut().zip(&residual_values).for_each(|(y, r)| *y += f64::from(*r));
         }
         let guard = 64;
-        let bytes = Bytes { scale: 0.05, zero: 40.0 };
         let mut y = vec![0x5a5a_5a5a; outputs.div_ceil(4) * after + 2 * guard];
-        call.to = To::Bytes(Mutable(y[guard..].as_mut_ptr()), bytes);
+        call.to = To::Bytes(Mutable(y[guard..].as_mut_ptr()));
         // SAFETY: every length is as the layer says.
         unsafe { run(&direct, (&pool, isa, scratch.share()), call) };
         let end = y.len() - guard;

@@ -121,6 +121,19 @@ impl Lattice {
         Blocks::new(self.flat, self.rows, self.pitch, self.lanes)
     }
 
+    /// Where block `b` of row of blocks `row` goes in a plane of outputs, for a group of rows from `first` on, and how
+    /// many of its lanes are outputs.
+    #[inline(always)]
+    pub(super) fn place(&self, blocks: Blocks, first: usize, row: usize, b: usize) -> (usize, usize) {
+        let (width, rows) = (self.out[2], self.rows.min(self.out[1] - first));
+        if self.flat {
+            let at = b * LANES;
+            return (first * width + at, (rows * width).saturating_sub(at).min(LANES));
+        }
+        let (row, column) = if blocks.step == LANES { (row, b * LANES) } else { (b, 0) };
+        ((first + row) * width + column, if row < rows { (width - column).min(LANES) } else { 0 })
+    }
+
     /// Lanes between output rows in a tile.
     pub(super) fn row(&self) -> usize {
         if self.flat { self.out[2] } else { self.lanes / self.rows * LANES }

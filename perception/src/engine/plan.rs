@@ -121,11 +121,7 @@ impl Plan {
         };
         let steps: Vec<Ready> =
             program.steps.iter().map(|s| prepare::step(model, &program, &s.work, s.to, bytes.as_deref())).collect();
-        let floats = |id: Id| {
-            // Gates are floats in both precisions; logits go to the caller.
-            let gates = program.steps.iter().any(|s| matches!(s.work, Work::Cell { gates, .. } if gates == id));
-            bytes.is_none() || gates
-        };
+        let floats = |id: Id| bytes.is_none() || program.floats(id);
         let units = |id: Id| {
             let tensor = &program.tensors[id];
             let given = if bytes.is_none() { program.given(id) } else { id + 1 == program.tensors.len() };
@@ -336,12 +332,12 @@ impl Plan {
                     weights: &point.weights,
                     offsets: &point.offsets,
                 });
-                let residual = residual.map(|id| (Readable(self.at(frame, id).0.cast::<i32>()), self.bytes[id].scale));
-                let gates = self.program.steps.get(step + 1).is_some_and(|s| matches!(s.work, Work::Cell { .. }));
-                let last = step + 1 == self.steps.len();
+                let residual = residual.map(|id| {
+                    let steps = self.bytes[id].scale / self.bytes[to].scale;
+                    (Readable(self.at(frame, id).0.cast::<i32>()), steps)
+                });
                 let at = self.to(frame, to);
-                let to =
-                    if gates || last { To::Floats(at) } else { To::Bytes(Mutable(at.get().cast()), self.bytes[to]) };
+                let to = if self.program.floats(to) { To::Floats(at) } else { To::Bytes(Mutable(at.get().cast())) };
                 let x = self.source(frame, from, *words);
                 let call = int8::Call { x, fills, weights, residual, skip, to };
                 // SAFETY: as the function says.

@@ -139,7 +139,7 @@ fn padded(bias: &[f32], more: Option<&[f32]>) -> Vec<f32> {
     all
 }
 
-/// Packs one step. `bytes`: how each tensor becomes bytes, for [`Precision::Int8`].
+/// Packs one step. `bytes`: how each tensor becomes bytes, for [`Precision::Int8`]; those that do not are floats.
 pub(super) fn step(model: &Model, program: &Program, work: &Work, to: Id, bytes: Option<&[Bytes]>) -> Ready {
     let Work::Layer { kind, layer, from, skip, .. } = work else { return Ready::Cell };
     let (layer, grid) = (&model.layers[*layer], |t: &Tensor| [t.edge; 3]);
@@ -150,14 +150,17 @@ pub(super) fn step(model: &Model, program: &Program, work: &Work, to: Id, bytes:
         let joined = Joined::new(program, bytes, from);
         let words = joined.words();
         let direct = Direct::new(form(*kind), words[0] + words[1], outputs, read, written);
+        let result = (!program.floats(to)).then(|| bytes[to]);
         let skip = skip.as_ref().map(|(skip, from)| {
             let (layer, joined) = (&model.layers[*skip], Joined::new(program, bytes, from));
             let words = joined.words();
+            // The zero is the layer's own, and is not added twice.
+            let added = result.map(|to| Bytes { zero: 0.0, ..to });
             let point = Direct::new(Form::Point, words[0] + words[1], outputs, written, written);
-            let weights = Weights::new(&point, &joined, by_output(layer), &layer.bias);
+            let weights = Weights::new(&point, &joined, by_output(layer), &layer.bias, added);
             Skip { weights, words, offsets: int8::skipped(&direct, words[0] + words[1]) }
         });
-        let weights = Weights::new(&direct, &joined, weight, &layer.bias);
+        let weights = Weights::new(&direct, &joined, weight, &layer.bias, result);
         return Ready::Int8 { fills: joined.fills(), direct, weights, words, skip };
     }
     if *kind != Kind::Conv3 {

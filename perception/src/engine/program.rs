@@ -99,6 +99,12 @@ impl Program {
         id == INPUT || id == HIDDEN || id + 1 == self.tensors.len()
     }
 
+    /// Whether it stays in floats where others become bytes: gates and logits.
+    pub(super) fn floats(&self, id: Id) -> bool {
+        id + 1 == self.tensors.len()
+            || self.steps.iter().any(|s| matches!(s.work, Work::Cell { gates, .. } if gates == id))
+    }
+
     fn lives(&mut self) {
         for (at, step) in self.steps.iter().enumerate() {
             let mut touched = vec![step.to];

@@ -59,7 +59,7 @@ pub(super) fn all_bytes(program: &Program, calibration: &Calibration) -> Result<
 #[derive(Debug, Clone)]
 pub(super) struct Weights {
     pub(super) taps: Vec<Tap<i32>>,
-    /// One float for each output channel, padded to eight.
+    /// One float for each output channel, padded to eight: results, or steps of their bytes, for each product.
     pub(super) scales: Vec<f32>,
     /// The same for each class of outputs, with zero points taken off.
     pub(super) bias: Vec<f32>,
@@ -103,12 +103,13 @@ impl Joined {
 }
 
 impl Weights {
-    /// `weight(out, in, tap)`.
+    /// `weight(out, in, tap)`. If results become bytes, they are counted in steps of these, from their zero.
     pub(super) fn new(
         direct: &Direct,
         joined: &Joined,
         weight: impl Fn(usize, usize, usize) -> f32,
         bias: &[f32],
+        to: Option<Bytes>,
     ) -> Self {
         let outputs = direct.outputs.next_multiple_of(OUTS);
         let effective = |o: usize, word: usize, b: usize, k: usize| {
@@ -136,9 +137,11 @@ impl Weights {
         let bias = (0..classes * outputs)
             .map(|i| {
                 let o = i % outputs;
-                bias.get(o).map_or(0.0, |b| (f64::from(*b) - f64::from(scales[o]) * zeros[i]) as f32)
+                let plain = bias.get(o).map_or(0.0, |b| f64::from(*b) - f64::from(scales[o]) * zeros[i]);
+                to.map_or(plain, |to| plain / f64::from(to.scale) + f64::from(to.zero)) as f32
             })
             .collect();
+        let scales = scales.iter().map(|s| to.map_or(*s, |to| s / to.scale)).collect();
         Self { taps, scales, bias }
     }
 }

@@ -251,7 +251,8 @@ impl Task<'_> {
                 let left = (width - v).min(LANES);
                 let column = plane.wrapping_add(v);
                 // Two rows of each pair are the next one's first two. Row −1 is none: it wraps to the largest number.
-                let mut d = [V::splat(0.0); 4];
+                // SAFETY: arithmetic only.
+                let mut d = [unsafe { V::splat(0.0) }; 4];
                 for (k, d) in d.iter_mut().enumerate().take(2) {
                     let h = (2 * first + k).wrapping_sub(1);
                     if h < height {

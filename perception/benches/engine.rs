@@ -1,7 +1,8 @@
 //! Layers and whole frames of the engine: medians, and rates in GFLOP/s of the plain sum, so that saved multiplications
-//! count as speed. `cargo bench -p bregma-perception --bench engine -- [frames|ops]`; every figure is interleaved
+//! count as speed. `cargo bench -p bregma-perception --bench engine -- [frames|steps|ops]`; every figure is interleaved
 //! with the others of its table, round by round, so that a busy machine slows all of them. *CPU* is what all threads of
-//! the process used, and counts what a core that is shared with others would give: half of it is what two idle cores need.
+//! the process used: on a machine that is shared, half of it is what two idle cores would need. `ROUNDS=1000` makes p99 one
+//! of a thousand frames.
 #![expect(clippy::disallowed_methods, reason = "a bench measures time; nothing here runs in the runtime")]
 #![expect(unsafe_code, reason = "the process's CPU time comes from the system's C library")]
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
@@ -138,32 +139,50 @@ fn model() -> Model {
     Model { shape, layers: layers.collect() }
 }
 
+/// The default network, a frame, and a calibration on it.
+struct Subject {
+    model: Model,
+    input: Vec<f32>,
+    calibration: Calibration,
+}
+
+impl Subject {
+    fn new(pool: &Pool) -> Self {
+        let model = model();
+        let input: Vec<f32> = (0..5_usize << 18).map(|i| ((i * 7919 % 1000) as f32 - 500.0) * 2e-3).collect();
+        let mut calibration = Calibration { ranges: Vec::new() };
+        let mut plan = Plan::new(&model, 64, Precision::F32, None).expect("a plan");
+        let (mut state, mut logits) = (plan.state(), vec![0.0; 1 << 18]);
+        plan.calibrate(pool, &input, &mut state, &mut logits, &mut calibration).expect("runs");
+        Self { model, input, calibration }
+    }
+
+    fn plan(&self, precision: Precision) -> Plan {
+        Plan::new(&self.model, 64, precision, Some(&self.calibration)).expect("a plan")
+    }
+}
+
+/// GFLOP of a layer of the default network on 64³, as a plain sum.
+fn gflop(shape: &Shape, layer: &LayerShape) -> f64 {
+    let edge = 64 >> level(shape, layer);
+    let stride = if layer.kind == Kind::Down3 { 8.0 } else { 1.0 };
+    2e-9 * (layer.weights() * edge * edge * edge) as f64 / stride
+}
+
 /// Whole frames, f32 and int8, on one thread and two.
 fn frames() {
-    let model = model();
-    let input: Vec<f32> = (0..5_usize << 18).map(|i| ((i * 7919 % 1000) as f32 - 500.0) * 2e-3).collect();
     let pools = [1, 2].map(|threads| Pool::new(threads).expect("threads"));
-    let mut calibration = Calibration { ranges: Vec::new() };
-    let mut plan = Plan::new(&model, 64, Precision::F32, None).expect("a plan");
-    let (mut state, mut logits) = (plan.state(), vec![0.0; 1 << 18]);
-    plan.calibrate(&pools[1], &input, &mut state, &mut logits, &mut calibration).expect("runs");
-    let gflop: f64 = model
-        .shape
-        .layers()
-        .iter()
-        .map(|l| {
-            let edge = 64 >> level(&model.shape, l);
-            2e-9 * (l.weights() * edge * edge * edge) as f64 / if l.kind == Kind::Down3 { 8.0 } else { 1.0 }
-        })
-        .sum();
+    let subject = Subject::new(&pools[1]);
+    let work: f64 = subject.model.shape.layers().iter().map(|l| gflop(&subject.model.shape, l)).sum();
     let mut cases = Vec::new();
     for pool in &pools {
         for precision in [Precision::F32, Precision::Int8] {
-            let mut plan = Plan::new(&model, 64, precision, Some(&calibration)).expect("a plan");
-            let (mut state, mut logits, input) = (plan.state(), vec![0.0; 1 << 18], &input);
+            let mut plan = subject.plan(precision);
+            let (mut state, mut logits, input) = (plan.state(), vec![0.0; 1 << 18], &subject.input);
             println!("{precision:?}: {} bytes, and {} of scratch a thread", plan.bytes(), plan.scratch_bytes());
             let run = move || plan.run(pool, input, &mut state, &mut logits).expect("runs");
-            cases.push(Case { name: format!("{precision:?}, {} threads", pool.threads()), gflop, run: Box::new(run) });
+            let name = format!("{precision:?}, {} threads", pool.threads());
+            cases.push(Case { name, gflop: work, run: Box::new(run) });
         }
     }
     let rounds = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(101);
@@ -171,11 +190,53 @@ fn frames() {
     println!("int8 / f32 of CPU: {:.3} on one thread, {:.3} on two", cpu[1] / cpu[0], cpu[3] / cpu[2]);
 }
 
+/// Each step of a frame on one thread, f32 beside int8.
+fn steps() {
+    let pool = Pool::new(1).expect("threads");
+    let subject = Subject::new(&pool);
+    let layers = subject.model.shape.layers();
+    let mut plans = [Precision::F32, Precision::Int8].map(|p| subject.plan(p));
+    let mut times: Vec<(String, [Vec<f64>; 2])> = Vec::new();
+    let mut states = [plans[0].state(), plans[1].state()];
+    let mut logits = vec![0.0; 1 << 18];
+    for round in 0..ROUNDS + 2 {
+        for (k, (plan, state)) in plans.iter_mut().zip(&mut states).enumerate() {
+            let (mut last, mut at) = (cpu_ms(), 0);
+            let mut after = |name: &str| {
+                let now = cpu_ms();
+                if round >= 2 {
+                    if at == times.len() {
+                        times.push((name.into(), [Vec::new(), Vec::new()]));
+                    }
+                    times[at].1[k].push(now - last);
+                }
+                (last, at) = (cpu_ms(), at + 1);
+            };
+            plan.run_observed(&pool, &subject.input, state, &mut logits, &mut after).expect("runs");
+        }
+    }
+    for (name, mut each) in times {
+        let [f32_ms, int8_ms] = [0, 1].map(|k| quantile(&mut each[k], 0.5));
+        // A block's 1×1×1 layer is part of its last convolution.
+        let skip = name.replace("conv2", "skip");
+        let work: f64 = 0.0 +
+            layers.iter().filter(|l| l.name == name || l.name == skip).map(|l| gflop(&subject.model.shape, l)).sum();
+        println!(
+            "step {name:<12} {work:6.3} GFLOP   f32 {f32_ms:7.3} ms ({:4.0} GFLOP/CPU-s)   int8 {int8_ms:7.3} ms ({:4.0})",
+            work / f32_ms * 1e3,
+            work / int8_ms * 1e3
+        );
+    }
+}
+
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     if wants("frames") {
         frames();
+    }
+    if wants("steps") {
+        steps();
     }
     if wants("ops") {
         [1, 2].into_iter().for_each(layers);

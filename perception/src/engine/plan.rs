@@ -192,12 +192,31 @@ impl Plan {
         state: &mut State,
         logits: &mut [f32],
     ) -> Result<(), EngineError> {
+        self.run_observed(pool, input, state, logits, &mut |_| {})
+    }
+
+    /// As [`Self::run`], and calls `after` with the name of each step when it is done: a bench's clock, for one.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_observed(
+        &mut self,
+        pool: &Pool,
+        input: &[f32],
+        state: &mut State,
+        logits: &mut [f32],
+        after: &mut dyn FnMut(&str),
+    ) -> Result<(), EngineError> {
         self.check(pool, input, state, logits)?;
         let frame = self.frame(pool, input, state, logits);
         if self.precision == Precision::Int8 {
             self.pack(frame, INPUT, frame.input);
         }
-        (0..self.steps.len()).for_each(|step| self.step(frame, step));
+        after("input");
+        for (at, step) in self.program.steps.iter().enumerate() {
+            self.step(frame, at);
+            after(&self.program.tensors[step.to].name);
+        }
         Ok(())
     }
 

@@ -246,6 +246,11 @@ impl Task<'_> {
         for c in 0..s.inputs {
             let plane = self.x.channel(n, c).wrapping_add(p * height * width);
             let to = to.wrapping_add(c * s.channel);
+            if c + 1 < s.inputs {
+                // The next channel is far away, where nothing else has it fetched in time.
+                let next = self.x.channel(n, c + 1).wrapping_add(p * height * width);
+                ahead::<V>(next, (2 * first).saturating_sub(1) * width..(2 * (first + pairs) + 1).min(height) * width);
+            }
             let mut v = 0;
             while v < width {
                 let left = (width - v).min(LANES);
@@ -420,7 +425,12 @@ impl Task<'_> {
         let row = if s.flat { width } else { s.lanes / s.pairs * LANES };
         for c in 0..s.skipped.len() {
             let plane = source.channel(n, c).wrapping_add(d * height * width);
-            for h in 2 * first..(2 * (first + s.pairs)).min(height) {
+            let rows = 2 * first..(2 * (first + s.pairs)).min(height);
+            if c + 1 < s.skipped.len() {
+                let next = source.channel(n, c + 1).wrapping_add(d * height * width);
+                ahead::<V>(next, rows.start * width..rows.end * width);
+            }
+            for h in rows {
                 let (pair, half) = (h / 2 - first, h % 2);
                 let to = to.wrapping_add((2 * c + half) * s.lanes * LANES + pair * row);
                 for v in (0..width).step_by(LANES) {
@@ -495,6 +505,15 @@ impl Task<'_> {
                 }
             }
         }
+    }
+}
+
+/// Has floats fetched that will be read soon.
+#[inline(always)]
+fn ahead<V: Simd>(from: *const f32, range: std::ops::Range<usize>) {
+    for at in range.step_by(LANES) {
+        // SAFETY: a prefetch faults nowhere.
+        unsafe { V::prefetch::<false>(from.wrapping_add(at)) };
     }
 }
 

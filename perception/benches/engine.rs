@@ -1,13 +1,13 @@
 //! Layers and whole frames of the engine: medians, and rates in GFLOP/s of the plain sum, so that saved multiplications
-//! count as speed. `cargo bench -p bregma-perception --bench engine -- [frames|steps|ops]`; every figure is interleaved
+//! count as speed. `cargo bench -p bregma-perception --bench engine -- [frames|instructions|steps|ops|thousand]`; every figure is interleaved
 //! with the others of its table, round by round, so that a busy machine slows all of them. *CPU* is what all threads of
-//! the process used: on a machine that is shared, half of it is what two idle cores would need. `ROUNDS=1000` makes p99 one
-//! of a thousand frames.
+//! the process used: on a machine that is shared, half of it is what two idle cores would need. *thousand* is run
+//! only if asked for: it takes two minutes.
 #![expect(clippy::disallowed_methods, reason = "a bench measures time; nothing here runs in the runtime")]
 #![expect(unsafe_code, reason = "the process's CPU time comes from the system's C library")]
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
-use bregma_perception::engine::{Calibration, Plan, Pool, Precision, ops};
+use bregma_perception::engine::{Calibration, Isa, Plan, Pool, Precision, ops};
 use bregma_perception::model::{Kind, Layer, LayerShape, Model, Shape};
 use std::time::Instant;
 
@@ -157,8 +157,8 @@ impl Subject {
         Self { model, input, calibration }
     }
 
-    fn plan(&self, precision: Precision) -> Plan {
-        Plan::new(&self.model, 64, precision, Some(&self.calibration)).expect("a plan")
+    fn plan(&self, isa: Isa, precision: Precision) -> Plan {
+        Plan::on(isa, &self.model, 64, precision, Some(&self.calibration)).expect("a plan")
     }
 }
 
@@ -177,7 +177,7 @@ fn frames() {
     let mut cases = Vec::new();
     for pool in &pools {
         for precision in [Precision::F32, Precision::Int8] {
-            let mut plan = subject.plan(precision);
+            let mut plan = subject.plan(Isa::detect(), precision);
             let (mut state, mut logits, input) = (plan.state(), vec![0.0; 1 << 18], &subject.input);
             println!("{precision:?}: {} bytes, and {} of scratch a thread", plan.bytes(), plan.scratch_bytes());
             let run = move || plan.run(pool, input, &mut state, &mut logits).expect("runs");
@@ -185,9 +185,43 @@ fn frames() {
             cases.push(Case { name, gflop: work, run: Box::new(run) });
         }
     }
-    let rounds = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(101);
-    let cpu = measure("frame of 64³", rounds, &mut cases);
+    let cpu = measure("frame of 64³", ROUNDS, &mut cases);
     println!("int8 / f32 of CPU: {:.3} on one thread, {:.3} on two", cpu[1] / cpu[0], cpu[3] / cpu[2]);
+}
+
+/// The same on one thread with other instructions.
+fn instructions() {
+    let pool = Pool::new(1).expect("threads");
+    let subject = Subject::new(&pool);
+    let work: f64 = subject.model.shape.layers().iter().map(|l| gflop(&subject.model.shape, l)).sum();
+    let mut cases = Vec::new();
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+        for precision in [Precision::F32, Precision::Int8] {
+            let mut plan = subject.plan(isa, precision);
+            let (mut state, mut logits, input, pool) = (plan.state(), vec![0.0; 1 << 18], &subject.input, &pool);
+            let run = move || plan.run(pool, input, &mut state, &mut logits).expect("runs");
+            cases.push(Case { name: format!("{isa:?}, {precision:?}"), gflop: work, run: Box::new(run) });
+        }
+    }
+    measure("frame of 64³", 5, &mut cases);
+}
+
+/// A thousand frames of each precision on two threads: how even their CPU time is.
+fn thousand() {
+    let pool = Pool::new(2).expect("threads");
+    let subject = Subject::new(&pool);
+    for precision in [Precision::Int8, Precision::F32] {
+        let mut plan = subject.plan(Isa::detect(), precision);
+        let (mut state, mut logits) = (plan.state(), vec![0.0; 1 << 18]);
+        let mut times = Vec::new();
+        for _ in 0..1000 {
+            let start = cpu_ms();
+            plan.run(&pool, &subject.input, &mut state, &mut logits).expect("runs");
+            times.push(cpu_ms() - start);
+        }
+        let [median, p99] = [0.5, 0.99].map(|q| quantile(&mut times, q));
+        println!("{precision:?}, 1000 frames: CPU median {median:.3} ms, p99 {p99:.3} ms, ratio {:.3}", p99 / median);
+    }
 }
 
 /// Each step of a frame on one thread, f32 beside int8.
@@ -195,7 +229,7 @@ fn steps() {
     let pool = Pool::new(1).expect("threads");
     let subject = Subject::new(&pool);
     let layers = subject.model.shape.layers();
-    let mut plans = [Precision::F32, Precision::Int8].map(|p| subject.plan(p));
+    let mut plans = [Precision::F32, Precision::Int8].map(|p| subject.plan(Isa::detect(), p));
     let mut times: Vec<(String, [Vec<f64>; 2])> = Vec::new();
     let mut states = [plans[0].state(), plans[1].state()];
     let mut logits = vec![0.0; 1 << 18];
@@ -219,8 +253,8 @@ fn steps() {
         let [f32_ms, int8_ms] = [0, 1].map(|k| quantile(&mut each[k], 0.5));
         // A block's 1×1×1 layer is part of its last convolution.
         let skip = name.replace("conv2", "skip");
-        let work: f64 = 0.0 +
-            layers.iter().filter(|l| l.name == name || l.name == skip).map(|l| gflop(&subject.model.shape, l)).sum();
+        let own = layers.iter().filter(|l| l.name == name || l.name == skip);
+        let work = own.fold(0.0, |all, l| all + gflop(&subject.model.shape, l));
         println!(
             "step {name:<12} {work:6.3} GFLOP   f32 {f32_ms:7.3} ms ({:4.0} GFLOP/CPU-s)   int8 {int8_ms:7.3} ms ({:4.0})",
             work / f32_ms * 1e3,
@@ -234,6 +268,12 @@ fn main() {
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     if wants("frames") {
         frames();
+    }
+    if wants("instructions") {
+        instructions();
+    }
+    if wanted.iter().any(|w| w == "thousand") {
+        thousand();
     }
     if wants("steps") {
         steps();

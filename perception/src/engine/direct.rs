@@ -20,7 +20,7 @@ use super::memory::{Mutable, Shared, Source};
 use super::simd::{LANES, Simd, Work};
 use super::taps::{OUTS, Tap, sums};
 use super::wino::{Finish, finish_row};
-use super::{Isa, Pool};
+use super::{Isa, Pool, point};
 
 /// What is computed, and along which taps: pairs of where a tap reads and which weight it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,8 @@ pub(super) struct Direct {
     pub(super) classes: Vec<Class>,
     /// Taps of one block of outputs, all classes.
     pub(super) taps: usize,
+    /// Where whole channels lie, for [`Form::Point`].
+    straight: Vec<u32>,
     /// Lattice planes in a task.
     pub(super) planes: usize,
     /// Blocks of outputs in a task.
@@ -145,11 +147,14 @@ impl Direct {
             classes.push(Class { form, parity, offsets, start });
         }
         let taps = classes.last().map_or(0, |c| c.start + c.taps());
+        let voxels = read.iter().product::<usize>();
+        let straight =
+            if form == Form::Point { (0..inputs).map(|c| (c * voxels) as u32).collect() } else { Vec::new() };
         let (depth, groups, all) = (lattice.out[0], lattice.groups(), outputs.div_ceil(OUTS));
         let planes = depth.div_ceil(16_usize.div_ceil(groups).clamp(1, depth.div_ceil(4)));
         let so_far = groups * depth.div_ceil(planes);
         let blocks = all.div_ceil(8_usize.div_ceil(so_far).clamp(1, all.div_ceil(2)));
-        Self { form, lattice, outputs, grid, classes, taps, planes, blocks }
+        Self { form, lattice, outputs, grid, classes, taps, straight, planes, blocks }
     }
 
     /// Taps of all weights.
@@ -231,6 +236,18 @@ impl Direct {
         y: Mutable<f32>,
     ) {
         debug_assert!(weights.len() >= self.all_taps() && bias.len() >= self.outputs.next_multiple_of(OUTS));
+        if self.form == Form::Point && x.whole() && finish.residual.is_none() {
+            let voxels = self.grid.iter().product::<usize>();
+            let chunks = voxels.div_ceil(point::CHUNK);
+            pool.run(batch * chunks, &|_, task| {
+                let (n, from) = (task / chunks, task % chunks * point::CHUNK);
+                let (offsets, outputs, relu) = (&self.straight[..], self.outputs, finish.relu);
+                let work = point::Point { x, offsets, outputs, voxels, weights, bias, relu, y, n, from };
+                // SAFETY: the caller's; tasks write disjoint voxels.
+                unsafe { isa.run(&work) };
+            });
+            return;
+        }
         pool.run(self.tasks(batch), &|worker, task| {
             let (memory, room) = scratch.of(worker);
             assert!(room >= self.scratch(), "scratch as planned");

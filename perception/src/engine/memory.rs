@@ -130,6 +130,11 @@ impl<T> Source<T> {
         Self { parts: parts.map(Readable), channels, voxels }
     }
 
+    /// Whether all channels of a volume follow each other.
+    pub(super) fn whole(&self) -> bool {
+        self.channels[1] == 0
+    }
+
     /// Where channel `c` of volume `n` begins.
     #[inline(always)]
     pub(super) fn channel(&self, n: usize, c: usize) -> *const T {

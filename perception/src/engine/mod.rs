@@ -21,6 +21,7 @@ pub mod ops;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
+mod point;
 mod pool;
 mod prepare;
 mod program;

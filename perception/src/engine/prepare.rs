@@ -178,7 +178,7 @@ pub(super) fn step(model: &Model, program: &Program, work: &Work, to: Id, bytes:
     let mut point = vec![[0.0; OUTS]; outputs.div_ceil(OUTS) * channels];
     for (i, w) in skip.iter().flat_map(|s| s.weight.iter().enumerate()) {
         let (o, c) = (i / channels, i % channels);
-        point[o / OUTS * channels + c][o % OUTS] = *w;
+        point[o / OUTS * channels + c][o % OUTS] = 0.5 * w;
     }
     Ready::Wino { wino, weights, bias, skip: point }
 }

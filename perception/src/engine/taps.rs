@@ -25,10 +25,28 @@ pub(super) unsafe fn sums<V: Simd, const FROM: usize, const OB: usize, const NB:
     offsets: &[u32],
     weights: &[Tap<f32>],
 ) -> [[V::F; NB]; OB] {
+    // SAFETY: the caller's.
+    unsafe {
+        let none = [[V::splat(0.0); NB]; OB];
+        sums_on::<V, FROM, OB, NB>(none, planes, step, offsets, weights)
+    }
+}
+
+/// As [`sums`], on top of what is there.
+///
+/// # Safety
+/// As [`sums`].
+#[inline(always)]
+pub(super) unsafe fn sums_on<V: Simd, const FROM: usize, const OB: usize, const NB: usize>(
+    mut sums: [[V::F; NB]; OB],
+    planes: &[*const f32],
+    step: usize,
+    offsets: &[u32],
+    weights: &[Tap<f32>],
+) -> [[V::F; NB]; OB] {
     // SAFETY: the caller's. Weights are read through references: a raw pointer would be compared with null each time
     // while assertions are on, and this is the hottest loop of all.
     unsafe {
-        let mut sums = [[V::splat(0.0); NB]; OB];
         for (plane, weights) in planes.iter().zip(weights.chunks_exact(offsets.len())) {
             for (offset, weight) in offsets.iter().zip(weights) {
                 let x = plane.wrapping_add(*offset as usize);

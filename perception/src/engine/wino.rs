@@ -2,7 +2,8 @@
 //!
 //! Along y two rows of outputs come from four rows of inputs `d0..d3` and three weights `g0..g2` with four
 //! multiplications instead of six: `m0 = (d0 - d2) g0`, `m1 = (d1 + d2) (g0 + g1 + g2) / 2`,
-//! `m2 = (d2 - d1) (g0 - g1 + g2) / 2`, `m3 = (d1 - d3) g2`; then `y0 = m0 + m1 + m2` and `y1 = m1 - m2 - m3`.
+//! `m2 = (d2 - d1) (g0 - g1 + g2) / 2`, `m3 = (d1 - d3) g2`; then `y0 = m0 + m1 + m2` and `y1 = m1 - m2 - m3`. A 1×1×1
+//! layer `g` beside it adds `(d1 + d2) g / 2` to `m1` and `(d1 - d2) g / 2` to `m2`.
 //! Source: Winograd's F(2, 3), as in Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks* (2016),
 //! section 4. Against a plain sum the rounding error grows by a small factor; the tests hold it below 1e-5 of the
 //! largest output.
@@ -20,7 +21,7 @@
 
 use super::memory::{Mutable, Readable, Shared, Source};
 use super::simd::{LANES, Simd, Work};
-use super::taps::{OUTS, Tap, sums};
+use super::taps::{OUTS, Tap, sums, sums_on};
 use super::{Isa, Pool};
 
 /// Planes that are kept packed.
@@ -60,7 +61,7 @@ pub(super) struct Wino {
 pub(super) struct Finish<'a> {
     /// Added, shaped like the output.
     pub(super) residual: Option<Readable<f32>>,
-    /// A 1×1×1 layer of other channels, added: `[out / 8][channel][8]`. Only [`Wino`] knows it.
+    /// A 1×1×1 layer of other channels, added; half its weights, `[out / 8][channel][8]`. Only [`Wino`] knows it.
     pub(super) skip: Option<(Source<f32>, &'a [Tap<f32>])>,
     /// Negative values become 0.
     pub(super) relu: bool,
@@ -225,10 +226,10 @@ impl Work for Task<'_> {
                 // SAFETY: taps lie in packed planes, weights in `weights`, sums in the tile.
                 unsafe {
                     self.fetch::<V>((n, d), group * s.pairs, block, block == blocks.start);
-                    self.block::<V>(&all[low..high], &self.weights[at..], block, tile);
-                    if let Some((_, weights)) = self.finish.skip {
-                        self.skip::<V>(skipped, &weights[block * s.skipped.len()..], tile);
-                    }
+                    let skip = self.finish.skip.map(|(_, weights)| {
+                        (skipped.cast_const(), &weights[block * s.skipped.len()..][..s.skipped.len()])
+                    });
+                    self.block::<V>(&all[low..high], &self.weights[at..], skip, block, tile);
                     self.rows::<V>(n, d, group * s.pairs, block, tile);
                 }
             }
@@ -338,7 +339,14 @@ impl Task<'_> {
 
     /// The tile of eight outputs for all pairs of the group: `[8][2][lanes]`.
     #[inline(always)]
-    unsafe fn block<V: Simd>(&self, planes: &[*const f32], weights: &[Tap<f32>], block: usize, tile: *mut f32) {
+    unsafe fn block<V: Simd>(
+        &self,
+        planes: &[*const f32],
+        weights: &[Tap<f32>],
+        skip: Option<(*const f32, &[Tap<f32>])>,
+        block: usize,
+        tile: *mut f32,
+    ) {
         let s = self.shape;
         // Rows of blocks, how far apart they are, and how far apart blocks are.
         let (rows, between, each, step) = match (s.flat, s.lanes / s.pairs) {
@@ -356,16 +364,18 @@ impl Task<'_> {
                 for (at, plane) in at.iter_mut().zip(planes) {
                     *at = plane.wrapping_add(start + row * between + b * step);
                 }
-                let (at, tile) = (&at[..planes.len()], tile.wrapping_add((row * each + b) * LANES));
+                let lane = (row * each + b) * LANES;
+                let (at, tile) = (&at[..planes.len()], tile.wrapping_add(lane));
+                let with = (&bias, skip.map(|(skipped, weights)| (skipped.wrapping_add(lane), weights)));
                 // SAFETY: the caller's.
                 unsafe {
                     if wide {
-                        self.tile::<V, 0, 8, 2>(at, step, weights, &bias, tile);
+                        self.tile::<V, 0, 8, 2>(at, step, weights, with, tile);
                     } else if V::WIDE {
-                        self.tile::<V, 0, 8, 1>(at, step, weights, &bias, tile);
+                        self.tile::<V, 0, 8, 1>(at, step, weights, with, tile);
                     } else {
-                        self.tile::<V, 0, 4, 1>(at, step, weights, &bias, tile);
-                        self.tile::<V, 4, 4, 1>(at, step, weights, &bias, tile);
+                        self.tile::<V, 0, 4, 1>(at, step, weights, with, tile);
+                        self.tile::<V, 4, 4, 1>(at, step, weights, with, tile);
                     }
                 }
                 b += if wide { 2 } else { 1 };
@@ -379,7 +389,7 @@ impl Task<'_> {
         planes: &[*const f32],
         step: usize,
         weights: &[Tap<f32>],
-        bias: &[f32; OUTS],
+        (bias, skip): (&[f32; OUTS], Option<(*const f32, &[Tap<f32>])>),
         tile: *mut f32,
     ) {
         let s = self.shape;
@@ -392,7 +402,11 @@ impl Task<'_> {
             }
             // SAFETY: the caller's; the tile has two rows of `below` floats for each output.
             unsafe {
-                let m = sums::<V, FROM, OB, NB>(&at[..planes.len()], step, &s.offsets, &weights[i * lift..]);
+                let mut m = sums::<V, FROM, OB, NB>(&at[..planes.len()], step, &s.offsets, &weights[i * lift..]);
+                if let (Some((skipped, weights)), 1 | 2) = (skip, i) {
+                    let at = [skipped.wrapping_add((i - 1) * below)];
+                    m = sums_on::<V, FROM, OB, NB>(m, &at, LANES, &s.skipped, weights);
+                }
                 for (o, m) in m.into_iter().enumerate() {
                     let o = FROM + o;
                     let bias = V::splat(bias[o]);
@@ -417,7 +431,8 @@ impl Task<'_> {
         }
     }
 
-    /// Rows of the channels to be skipped, laid out like a tile.
+    /// The channels that are skipped, for the middle two of the four sums: `d1 + d2` and `d1 - d2` of each pair of rows,
+    /// laid out like a tile.
     #[inline(always)]
     unsafe fn gather<V: Simd>(&self, (n, d): (usize, usize), first: usize, source: Source<f32>, to: *mut f32) {
         let s = self.shape;
@@ -425,61 +440,24 @@ impl Task<'_> {
         let row = if s.flat { width } else { s.lanes / s.pairs * LANES };
         for c in 0..s.skipped.len() {
             let plane = source.channel(n, c).wrapping_add(d * height * width);
-            let rows = 2 * first..(2 * (first + s.pairs)).min(height);
             if c + 1 < s.skipped.len() {
                 let next = source.channel(n, c + 1).wrapping_add(d * height * width);
-                ahead::<V>(next, rows.start * width..rows.end * width);
+                ahead::<V>(next, 2 * first * width..(2 * (first + s.pairs)).min(height) * width);
             }
-            for h in rows {
-                let (pair, half) = (h / 2 - first, h % 2);
-                let to = to.wrapping_add((2 * c + half) * s.lanes * LANES + pair * row);
+            for pair in 0..s.pairs.min(height.div_ceil(2) - first) {
+                let h = 2 * (first + pair);
+                let to = to.wrapping_add(2 * c * s.lanes * LANES + pair * row);
                 for v in (0..width).step_by(LANES) {
                     let left = (width - v).min(LANES);
-                    // SAFETY: a row of the source, and one of the scratch.
-                    unsafe { V::store_n(to.wrapping_add(v), V::load_n(plane.wrapping_add(h * width + v), left), left) };
-                }
-            }
-        }
-    }
-
-    /// Adds the 1×1×1 layer to a tile.
-    #[inline(always)]
-    unsafe fn skip<V: Simd>(&self, from: *const f32, weights: &[Tap<f32>], tile: *mut f32) {
-        let lanes = self.shape.lanes;
-        let mut b = 0;
-        while b < 2 * lanes {
-            // Two blocks that follow each other in one row of every channel.
-            let wide = V::WIDE && b % lanes + 2 <= lanes;
-            let (from, tile) = (from.wrapping_add(b * LANES), tile.wrapping_add(b * LANES));
-            // SAFETY: the caller's.
-            unsafe {
-                if wide {
-                    self.add::<V, 0, 8, 2>(from, weights, tile);
-                } else if V::WIDE {
-                    self.add::<V, 0, 8, 1>(from, weights, tile);
-                } else {
-                    self.add::<V, 0, 4, 1>(from, weights, tile);
-                    self.add::<V, 4, 4, 1>(from, weights, tile);
-                }
-            }
-            b += if wide { 2 } else { 1 };
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn add<V: Simd, const FROM: usize, const OB: usize, const NB: usize>(
-        &self,
-        from: *const f32,
-        weights: &[Tap<f32>],
-        tile: *mut f32,
-    ) {
-        // SAFETY: the caller's.
-        unsafe {
-            let sums = sums::<V, FROM, OB, NB>(&[from], LANES, &self.shape.skipped, weights);
-            for (o, row) in (FROM..).zip(sums) {
-                for (b, sum) in row.into_iter().enumerate() {
-                    let to = tile.wrapping_add((2 * o * self.shape.lanes + b) * LANES);
-                    V::store(to, V::add(V::load(to), sum));
+                    let at = plane.wrapping_add(h * width + v);
+                    // SAFETY: rows of the source, and of the scratch.
+                    unsafe {
+                        let top = V::load_n(at, left);
+                        let bottom =
+                            if h + 1 < height { V::load_n(at.wrapping_add(width), left) } else { V::splat(0.0) };
+                        V::store_n(to.wrapping_add(v), V::add(top, bottom), left);
+                        V::store_n(to.wrapping_add(s.lanes * LANES + v), V::sub(top, bottom), left);
+                    }
                 }
             }
         }
@@ -565,7 +543,7 @@ mod tests {
         skip_weight
             .iter()
             .enumerate()
-            .for_each(|(i, w)| skip[i / inputs / OUTS * inputs + i % inputs][i / inputs % OUTS] = *w);
+            .for_each(|(i, w)| skip[i / inputs / OUTS * inputs + i % inputs][i / inputs % OUTS] = 0.5 * w);
         let mut weights = vec![[0.0; OUTS]; wino.taps()];
         wino.weights(|o, c, k| weight[(o * inputs + c) * 27 + k], &mut weights);
         let pool = Pool::new(2).expect("threads");

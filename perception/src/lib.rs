@@ -14,6 +14,8 @@
 pub mod align;
 pub mod bits;
 pub mod distance;
+pub mod engine;
+pub mod model;
 pub mod perceive;
 pub mod region;
 pub mod scan;

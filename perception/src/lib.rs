@@ -15,6 +15,7 @@ pub mod align;
 pub mod bits;
 pub mod distance;
 pub mod model;
+pub mod network;
 pub mod perceive;
 pub mod region;
 pub mod scan;

@@ -22,6 +22,7 @@
 //! inputs `2 o - 1`, `2 o`, `2 o + 1`. `[a, b]` joins channels, `a` first. **Allocation:** on load.
 
 mod check;
+pub mod file;
 
 pub use check::{BASE_MAX, CHANNELS_MAX, LEVELS_MAX, ModelFault, WEIGHTS_MAX};
 

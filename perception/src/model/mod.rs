@@ -23,6 +23,7 @@
 
 mod check;
 pub mod file;
+pub mod onnx;
 
 pub use check::{BASE_MAX, CHANNELS_MAX, LEVELS_MAX, ModelFault, WEIGHTS_MAX};
 

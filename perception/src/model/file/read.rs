@@ -58,10 +58,8 @@ pub(super) fn file(bytes: &[u8], channels: &Digest) -> Result<ModelFile, FileFau
 /// Checks the header; the manifest's bytes are there.
 fn manifest_length(bytes: &[u8]) -> Result<usize, FileFault> {
     let short = |part, expected| Err(FileFault::Short { part, found: bytes.len(), expected });
-    if let Some(found) = bytes.first_chunk() {
-        if *found != MAGIC {
-            return Err(FileFault::Magic { found: *found, expected: MAGIC });
-        }
+    if let Some(found) = bytes.first_chunk().filter(|first| **first != MAGIC) {
+        return Err(FileFault::Magic { found: *found, expected: MAGIC });
     }
     if bytes.len() < HEADER {
         return short("header", HEADER);

@@ -14,6 +14,7 @@
 pub mod align;
 pub mod bits;
 pub mod distance;
+pub mod engine;
 pub mod model;
 pub mod network;
 pub mod perceive;

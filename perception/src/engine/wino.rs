@@ -1,0 +1,488 @@
+//! 3×3×3 convolution with stride 1 in f32, with a third of the multiplications saved.
+//!
+//! Along y two rows of outputs come from four rows of inputs `d0..d3` and three weights `g0..g2` with four
+//! multiplications instead of six: `m0 = (d0 - d2) g0`, `m1 = (d1 + d2) (g0 + g1 + g2) / 2`,
+//! `m2 = (d2 - d1) (g0 - g1 + g2) / 2`, `m3 = (d1 - d3) g2`; then `y0 = m0 + m1 + m2` and `y1 = m1 - m2 - m3`.
+//! Source: Winograd's F(2, 3), as in Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks* (2016),
+//! section 4. Against a plain sum the rounding error grows by a small factor; the tests hold it below 1e-5 of the
+//! largest output.
+//!
+//! ```text
+//!  task: one volume, some planes, some pairs of rows, some blocks of eight output channels
+//!  for each plane:  pack what is new of planes d-1, d, d+1: transformed rows, zeros around them
+//!                   for each block of outputs: four sums over channels, planes and x, joined in a tile; then
+//!                   bias, residual, ReLU, and rows go out
+//! ```
+//! **Shapes:** `[N, C, D, H, W]`, contiguous, of any size; `W` below 16 is packed without gaps between rows (*flat*),
+//! three times, once for each tap along x. **Allocation:** in `new` and `weights`. **Order:** an output is summed in an order that
+//! depends on shapes only. **Not protected against:** pointers and lengths; callers check them.
+#![expect(unsafe_code, reason = "packed planes in scratch memory, written and read by pointer")]
+
+use super::memory::{Mutable, Readable, Shared, Source};
+use super::simd::{LANES, Simd, Work};
+use super::taps::{OUTS, Tap, sums};
+use super::{Isa, Pool};
+
+/// Planes that are kept packed.
+const RING: usize = 3;
+
+/// How one convolution is cut into tasks and laid out while packed.
+#[derive(Debug, Clone)]
+pub(super) struct Wino {
+    inputs: usize,
+    outputs: usize,
+    grid: [usize; 3],
+    flat: bool,
+    /// Pairs of rows in a task.
+    pairs: usize,
+    /// Planes in a task.
+    planes: usize,
+    /// Blocks of outputs in a task.
+    blocks: usize,
+    /// Floats between packed rows.
+    pitch: usize,
+    /// Floats between taps along x.
+    across: usize,
+    /// Floats between the four transformed rows.
+    lift: usize,
+    /// Floats of a packed channel.
+    channel: usize,
+    /// Blocks of 16 lanes that hold one row of every pair.
+    lanes: usize,
+    /// Where the taps of one plane lie: `[channel][x]`.
+    offsets: Vec<u32>,
+}
+
+/// What happens to a sum before it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Finish {
+    /// Added, shaped like the output.
+    pub(super) residual: Option<Readable<f32>>,
+    /// Negative values become 0.
+    pub(super) relu: bool,
+}
+
+impl Wino {
+    pub(super) fn new(inputs: usize, outputs: usize, grid: [usize; 3]) -> Self {
+        let [depth, height, width] = grid;
+        let flat = width < LANES;
+        let row_pairs = height.div_ceil(2);
+        let across = width.div_ceil(LANES);
+        // About 128 KB of packed planes, so that they stay in the second cache beside weights.
+        let row = if flat { 3 * width } else { (across + 1) * LANES };
+        let most = (32 * 1024 / (inputs * RING * 4 * row)).clamp(1, 8);
+        let pairs = if flat { row_pairs.min(most.max(LANES.div_ceil(width) * 2)) } else { row_pairs.min(most) };
+        let lanes = if flat { (pairs * width).div_ceil(LANES) } else { pairs * across };
+        let (pitch, step) = if flat { (width, lanes * LANES) } else { ((across + 1) * LANES, 1) };
+        let lift = if flat { 3 * step } else { pairs * pitch };
+        let channel = 4 * lift;
+        let out_blocks = outputs.div_ceil(OUTS);
+        let groups = row_pairs.div_ceil(pairs);
+        // About 16 tasks: planes are split first, which costs two planes packed twice; then outputs.
+        let planes = depth.div_ceil((16_usize.div_ceil(groups)).clamp(1, depth.div_ceil(4)));
+        let so_far = groups * depth.div_ceil(planes);
+        let blocks = out_blocks.div_ceil((8_usize.div_ceil(so_far)).clamp(1, out_blocks.div_ceil(4)));
+        let offsets = (0..inputs * 3).map(|t| (t / 3 * channel + t % 3 * step) as u32).collect();
+        Self { inputs, outputs, grid, flat, pairs, planes, blocks, pitch, across: step, lift, channel, lanes, offsets }
+    }
+
+    fn ring(&self) -> usize {
+        RING * self.inputs * self.channel + LANES
+    }
+
+    /// Floats that one worker needs.
+    pub(super) fn scratch(&self) -> usize {
+        self.ring().next_multiple_of(LANES) + 2 * OUTS * self.lanes * LANES
+    }
+
+    /// Taps of the transformed weights, eight floats each.
+    pub(super) fn taps(&self) -> usize {
+        self.outputs.div_ceil(OUTS) * 4 * 9 * self.inputs
+    }
+
+    /// Transforms `weight(out, in, tap)` into `[out / 8][4][z][in][x][8]`.
+    pub(super) fn weights(&self, weight: impl Fn(usize, usize, usize) -> f32, to: &mut [Tap<f32>]) {
+        to.fill([0.0; OUTS]);
+        let (inputs, lift) = (self.inputs, 9 * self.inputs);
+        for o in 0..self.outputs {
+            for c in 0..inputs {
+                for z in 0..3 {
+                    for x in 0..3 {
+                        let g = [0, 1, 2].map(|y| weight(o, c, (z * 3 + y) * 3 + x));
+                        let (at, o) = (o / OUTS * 4 * lift + (z * inputs + c) * 3 + x, o % OUTS);
+                        let half = 0.5 * (g[0] + g[2]);
+                        to[at][o] = g[0];
+                        to[at + lift][o] = half + 0.5 * g[1];
+                        to[at + 2 * lift][o] = half - 0.5 * g[1];
+                        to[at + 3 * lift][o] = g[2];
+                    }
+                }
+            }
+        }
+    }
+
+    fn tasks(&self, batch: usize) -> [usize; 4] {
+        let [depth, height, _] = self.grid;
+        let groups = height.div_ceil(2).div_ceil(self.pairs);
+        [self.outputs.div_ceil(OUTS).div_ceil(self.blocks), groups, depth.div_ceil(self.planes), batch]
+    }
+
+    /// `y = finish(conv(x) + bias)`; `bias` is padded to a multiple of eight.
+    ///
+    /// # Safety
+    /// `isa` is available; `x`, `y` and a residual hold `batch` volumes of this shape, `weights` as many as
+    /// [`Self::taps`]; nobody else touches `y` or the scratch; a piece of it is as large as [`Self::scratch`].
+    #[expect(clippy::too_many_arguments, reason = "what a convolution is made of")]
+    pub(super) unsafe fn run(
+        &self,
+        (pool, isa, scratch): (&Pool, Isa, Shared),
+        batch: usize,
+        x: Source<f32>,
+        weights: &[Tap<f32>],
+        bias: &[f32],
+        finish: Finish,
+        y: Mutable<f32>,
+    ) {
+        debug_assert!(weights.len() >= self.taps() && bias.len() >= self.outputs.next_multiple_of(OUTS));
+        let tasks = self.tasks(batch);
+        pool.run(tasks.iter().product(), &|worker, task| {
+            let (memory, room) = scratch.of(worker);
+            assert!(room >= self.scratch(), "scratch as planned");
+            let work = Task { shape: self, tasks, task, x, weights, bias, finish, y, memory };
+            // SAFETY: the caller's; tasks write disjoint rows of `y`, and this worker alone its scratch.
+            unsafe { isa.run(&work) };
+        });
+    }
+}
+
+struct Task<'a> {
+    shape: &'a Wino,
+    tasks: [usize; 4],
+    task: usize,
+    x: Source<f32>,
+    weights: &'a [Tap<f32>],
+    bias: &'a [f32],
+    finish: Finish,
+    y: Mutable<f32>,
+    memory: *mut f32,
+}
+
+impl Work for Task<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Simd>(&self) {
+        let s = self.shape;
+        let [out_groups, groups, chunks, _] = self.tasks;
+        let (out, rest) = (self.task % out_groups, self.task / out_groups);
+        let (group, rest) = (rest % groups, rest / groups);
+        let (chunk, n) = (rest % chunks, rest / chunks);
+        let (first, depth) = (chunk * s.planes, s.grid[0]);
+        let blocks = out * s.blocks..((out + 1) * s.blocks).min(s.outputs.div_ceil(OUTS));
+        let plane = s.inputs * s.channel;
+        let slot = |p: usize| self.memory.wrapping_add(p % RING * plane);
+        let tile = self.memory.wrapping_add(s.ring().next_multiple_of(LANES));
+        // SAFETY: the scratch is ours and large enough; what lies around packed rows stays 0 from here on.
+        unsafe { self.memory.write_bytes(0, s.ring()) };
+        let mut packed = first.saturating_sub(1);
+        for d in first..(first + s.planes).min(depth) {
+            while packed < (d + 2).min(depth) {
+                // SAFETY: the plane exists, and its slot is not read before the next plane of outputs.
+                unsafe { self.pack::<V>(n, packed, group * s.pairs, slot(packed)) };
+                packed += 1;
+            }
+            let (low, high) = (usize::from(d == 0), if d + 1 < depth { 3 } else { 2 });
+            let all = [d.saturating_sub(1), d, d + 1].map(|p| slot(p).cast_const());
+            for block in blocks.clone() {
+                let at = block * 4 * 9 * s.inputs + low * 3 * s.inputs;
+                // SAFETY: taps lie in packed planes, weights in `weights`, sums in the tile.
+                unsafe {
+                    self.fetch::<V>((n, d), group * s.pairs, block, block == blocks.start);
+                    self.block::<V>(&all[low..high], &self.weights[at..], block, tile);
+                    self.rows::<V>(n, d, group * s.pairs, block, tile);
+                }
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Transforms the rows of one plane that this task needs.
+    #[inline(always)]
+    unsafe fn pack<V: Simd>(&self, n: usize, p: usize, first: usize, to: *mut f32) {
+        let s = self.shape;
+        let [_, height, width] = s.grid;
+        let zeros = [0.0_f32; LANES];
+        for c in 0..s.inputs {
+            let plane = self.x.channel(n, c).wrapping_add(p * height * width);
+            let to = to.wrapping_add(c * s.channel);
+            for pair in 0..s.pairs.min(height.div_ceil(2) - first) {
+                let top = 2 * (first + pair);
+                let row = |k: usize| {
+                    let inside = (top + k >= 1 && top + k <= height).then(|| (top + k).wrapping_sub(1) * width);
+                    inside.map(|at| plane.wrapping_add(at))
+                };
+                let rows = [row(0), row(1), row(2), row(3)];
+                let mut v = 0;
+                while v < width {
+                    let left = (width - v).min(LANES);
+                    // SAFETY: `left` lanes of an existing row are read; packed rows lie in their slot.
+                    unsafe {
+                        let mut d = [V::splat(0.0); 4];
+                        for (d, row) in d.iter_mut().zip(rows) {
+                            *d = match row {
+                                Some(row) if left == LANES => V::load(row.wrapping_add(v)),
+                                Some(row) => V::load_n(row.wrapping_add(v), left),
+                                None => V::load(zeros.as_ptr()),
+                            };
+                        }
+                        let t = [V::sub(d[0], d[2]), V::add(d[1], d[2]), V::sub(d[2], d[1]), V::sub(d[1], d[3])];
+                        for (i, t) in t.into_iter().enumerate() {
+                            let to = to.wrapping_add(i * s.lift + pair * s.pitch);
+                            if s.flat {
+                                Self::thrice::<V>(t, width, to, s.across);
+                            } else {
+                                V::store(to.wrapping_add(LANES + v), t);
+                            }
+                        }
+                    }
+                    v += LANES;
+                }
+            }
+        }
+    }
+
+    /// A row of fewer than 16, once for each tap along x.
+    #[inline(always)]
+    unsafe fn thrice<V: Simd>(row: V::F, width: usize, to: *mut f32, across: usize) {
+        let mut line = [0.0_f32; 2 * LANES];
+        // SAFETY: one lane to the left, `width` in the middle, and zeros to their right fit the line; `width` lanes
+        // each fit the packed rows.
+        unsafe {
+            V::store(line.as_mut_ptr().wrapping_add(1), row);
+            for x in 0..3 {
+                V::store_n(to.wrapping_add(x * across), V::load(line.as_ptr().wrapping_add(x)), width);
+            }
+        }
+    }
+
+    /// Has what comes next on its way while sums are made: the rows that this block will write, and, for the first
+    /// block of a plane, those of the next plane to be packed.
+    #[inline(always)]
+    unsafe fn fetch<V: Simd>(&self, (n, d): (usize, usize), first: usize, block: usize, next: bool) {
+        let s = self.shape;
+        let [depth, height, width] = s.grid;
+        let (top, rows) = (2 * first, (2 * s.pairs).min(height - 2 * first));
+        let each = |plane: *const f32, write: bool| {
+            let plane = plane.wrapping_add(top * width);
+            for at in (0..rows * width).step_by(LANES) {
+                // SAFETY: a prefetch faults nowhere.
+                unsafe {
+                    if write {
+                        V::prefetch::<true>(plane.wrapping_add(at))
+                    } else {
+                        V::prefetch::<false>(plane.wrapping_add(at))
+                    }
+                }
+            }
+        };
+        for o in 0..OUTS.min(s.outputs - block * OUTS) {
+            let plane = (n * s.outputs + block * OUTS + o) * depth + d;
+            each(self.y.get().cast_const().wrapping_add(plane * height * width), true);
+        }
+        if next && d + 2 < depth {
+            for c in 0..s.inputs {
+                each(self.x.channel(n, c).wrapping_add((d + 2) * height * width), false);
+            }
+        }
+    }
+
+    /// The tile of eight outputs for all pairs of the group: `[8][2][lanes]`.
+    #[inline(always)]
+    unsafe fn block<V: Simd>(&self, planes: &[*const f32], weights: &[Tap<f32>], block: usize, tile: *mut f32) {
+        let s = self.shape;
+        // Rows of blocks, how far apart they are, and how far apart blocks are.
+        let (rows, between, each, step) = match (s.flat, s.lanes / s.pairs) {
+            (true, _) => (1, 0, s.lanes, LANES),
+            (false, 1) => (1, 0, s.lanes, s.pitch),
+            (false, each) => (s.pairs, s.pitch, each, LANES),
+        };
+        let start = if s.flat { 0 } else { LANES - 1 };
+        let bias: [f32; OUTS] = std::array::from_fn(|o| self.bias[block * OUTS + o]);
+        for row in 0..rows {
+            let mut b = 0;
+            while b < each {
+                let wide = V::WIDE && b + 2 <= each;
+                let mut at = [std::ptr::null(); RING];
+                for (at, plane) in at.iter_mut().zip(planes) {
+                    *at = plane.wrapping_add(start + row * between + b * step);
+                }
+                let (at, tile) = (&at[..planes.len()], tile.wrapping_add((row * each + b) * LANES));
+                // SAFETY: the caller's.
+                unsafe {
+                    if wide {
+                        self.tile::<V, 0, 8, 2>(at, step, weights, &bias, tile);
+                    } else if V::WIDE {
+                        self.tile::<V, 0, 8, 1>(at, step, weights, &bias, tile);
+                    } else {
+                        self.tile::<V, 0, 4, 1>(at, step, weights, &bias, tile);
+                        self.tile::<V, 4, 4, 1>(at, step, weights, &bias, tile);
+                    }
+                }
+                b += if wide { 2 } else { 1 };
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<V: Simd, const FROM: usize, const OB: usize, const NB: usize>(
+        &self,
+        planes: &[*const f32],
+        step: usize,
+        weights: &[Tap<f32>],
+        bias: &[f32; OUTS],
+        tile: *mut f32,
+    ) {
+        let s = self.shape;
+        let below = s.lanes * LANES;
+        let lift = 9 * s.inputs;
+        for i in 0..4 {
+            let mut at = [std::ptr::null(); RING];
+            for (at, plane) in at.iter_mut().zip(planes) {
+                *at = plane.wrapping_add(i * s.lift);
+            }
+            // SAFETY: the caller's; the tile has two rows of `below` floats for each output.
+            unsafe {
+                let m = sums::<V, FROM, OB, NB>(&at[..planes.len()], step, &s.offsets, &weights[i * lift..]);
+                for (o, m) in m.into_iter().enumerate() {
+                    let o = FROM + o;
+                    let bias = V::splat(bias[o]);
+                    for (b, m) in m.into_iter().enumerate() {
+                        let top = tile.wrapping_add(2 * o * below + b * LANES);
+                        let bottom = top.wrapping_add(below);
+                        match i {
+                            0 => V::store(top, V::add(bias, m)),
+                            1 => {
+                                V::store(top, V::add(V::load(top), m));
+                                V::store(bottom, V::add(bias, m));
+                            }
+                            2 => {
+                                V::store(top, V::add(V::load(top), m));
+                                V::store(bottom, V::sub(V::load(bottom), m));
+                            }
+                            _ => V::store(bottom, V::sub(V::load(bottom), m)),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Residual, ReLU, and out.
+    #[inline(always)]
+    unsafe fn rows<V: Simd>(&self, n: usize, d: usize, first: usize, block: usize, tile: *const f32) {
+        let s = self.shape;
+        let [depth, height, width] = s.grid;
+        let row = if s.flat { width } else { s.lanes / s.pairs * LANES };
+        for o in 0..OUTS.min(s.outputs - block * OUTS) {
+            let plane = ((n * s.outputs + block * OUTS + o) * depth + d) * height * width;
+            for pair in 0..s.pairs {
+                for half in 0..2 {
+                    let h = 2 * (first + pair) + half;
+                    if h >= height {
+                        break;
+                    }
+                    let from = tile.wrapping_add((2 * o + half) * s.lanes * LANES + pair * row);
+                    // SAFETY: `width` lanes of the tile's row, and this row of the output is this task's alone.
+                    unsafe { finish_row::<V>(from, width, self.finish, plane + h * width, self.y) };
+                }
+            }
+        }
+    }
+}
+
+/// One row of sums, finished and stored at `at`.
+///
+/// # Safety
+/// `width` floats at `from` and from `at` on in the output and residual.
+#[inline(always)]
+pub(super) unsafe fn finish_row<V: Simd>(from: *const f32, width: usize, finish: Finish, at: usize, y: Mutable<f32>) {
+    let mut v = 0;
+    while v < width {
+        let left = (width - v).min(LANES);
+        // SAFETY: the caller's.
+        unsafe {
+            let mut value = V::load_n(from.wrapping_add(v), left);
+            if let Some(residual) = finish.residual {
+                value = V::add(value, V::load_n(residual.0.wrapping_add(at + v), left));
+            }
+            if finish.relu {
+                value = V::max(value, V::splat(0.0));
+            }
+            V::store_n(y.get().wrapping_add(at + v), value, left);
+        }
+        v += LANES;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Scratch;
+    use super::super::naive::{Layer, Random, difference};
+    use super::*;
+    use crate::model::Kind;
+
+    fn check(isa: Isa, inputs: usize, outputs: usize, batch: usize, grid: [usize; 3]) {
+        let layer = Layer { kind: Kind::Conv3, inputs, outputs, batch, grid };
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let (x, weight) = (random.values(layer.x_len()), random.values(layer.weights()));
+        let (bias, residual) = (random.values(outputs), random.values(layer.y_len()));
+        let wino = Wino::new(inputs, outputs, grid);
+        let mut weights = vec![[0.0; OUTS]; wino.taps()];
+        wino.weights(|o, c, k| weight[(o * inputs + c) * 27 + k], &mut weights);
+        let pool = Pool::new(2).expect("threads");
+        let mut scratch = Scratch::default();
+        scratch.fit(2, wino.scratch());
+        let mut padded = bias.clone();
+        padded.resize(outputs.next_multiple_of(OUTS), 0.0);
+        let voxels = grid.iter().product();
+        let mut y = vec![f32::NAN; layer.y_len()];
+        let half = inputs / 2 * voxels;
+        let x = [&x[..batch * half], &x[batch * half..]];
+        let source = Source::two(x.map(<[f32]>::as_ptr), [inputs / 2, inputs - inputs / 2], voxels);
+        let finish = Finish { residual: Some(Readable(residual.as_ptr())), relu: true };
+        // SAFETY: every length is as the layer says.
+        unsafe {
+            let on = (&pool, isa, scratch.share());
+            wino.run(on, batch, source, &weights, &padded, finish, Mutable(y.as_mut_ptr()));
+        }
+        // Joined channels lie apart for more than one volume: put them side by side for the reference.
+        let rest = (inputs - inputs / 2) * voxels;
+        let joined: Vec<f32> = (0..batch)
+            .flat_map(|n| x[0][n * half..][..half].iter().chain(&x[1][n * rest..][..rest]).copied().collect::<Vec<_>>())
+            .collect();
+        let mut expected = layer.forward(&joined, &weight, &bias);
+        expected.iter_mut().zip(&residual).for_each(|(y, r)| *y = (*y + f64::from(*r)).max(0.0));
+        let error = difference(&y, &expected);
+        assert!(error < 1e-5, "{isa:?} {inputs} to {outputs}, {batch} × {grid:?}: {error}");
+    }
+
+    #[test]
+    fn every_shape_equals_a_plain_sum() {
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+            for (inputs, outputs, batch, grid) in [
+                (5, 8, 1, [6, 6, 64]),
+                (8, 8, 1, [5, 7, 33]),
+                (16, 8, 2, [4, 8, 32]),
+                (3, 13, 1, [3, 3, 3]),
+                (1, 1, 3, [1, 1, 1]),
+                (2, 4, 1, [2, 5, 17]),
+                (16, 16, 1, [4, 16, 16]),
+                (32, 40, 1, [8, 8, 8]),
+                (9, 20, 2, [9, 5, 7]),
+                (4, 4, 1, [3, 9, 48]),
+                (130, 72, 1, [4, 4, 4]),
+            ] {
+                check(isa, inputs, outputs, batch, grid);
+            }
+        }
+    }
+}

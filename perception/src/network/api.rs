@@ -4,7 +4,7 @@
 //! tensors), each alone with what it uses.
 
 pub use burn::backend::{Autodiff, Flex};
-pub use burn::module::{AutodiffModule, Module, Param, RunningState};
+pub use burn::module::{AutodiffModule, Module, ModuleVisitor, Param, RunningState};
 pub use burn::tensor::activation::{relu, sigmoid};
 pub use burn::tensor::backend::{AutodiffBackend, Backend};
 pub use burn::tensor::ops::FloatTensor;

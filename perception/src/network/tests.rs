@@ -140,3 +140,33 @@ fn a_seed_is_a_network() {
     let network = Network::<Flex>::new(one_level, 1, &Default::default()).expect("a sound shape");
     assert_eq!(network.forward(volumes(1, [1, 3, 2, 3, 4]), None).0.dims(), [1, 2, 2, 3, 4]);
 }
+
+/// Training by kernels and by burn's own operations: the same loss, and the same gradient of every parameter.
+#[test]
+fn kernels_train_as_burn_does() {
+    use super::api::{Module, ModuleVisitor, Param};
+    struct All<'a>(&'a <Train as super::api::AutodiffBackend>::Gradients, Vec<f32>);
+    impl ModuleVisitor<Train> for All<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Train, D>>) {
+            if let Some(gradient) = param.val().grad(self.0) {
+                self.1.extend(values(gradient));
+            }
+        }
+    }
+    for statistics in [Statistics::OfBatch, Statistics::Frozen] {
+        let network = trained(SMALL, 8).with_statistics(statistics);
+        let gradients = |operations: Operations| {
+            let network = network.clone().with_operations(operations);
+            let (logits, _) = network.sequence(volumes(9, [4, 3, 8, 12, 8]), 2, None);
+            let loss = (logits - volumes(10, [4, 2, 8, 12, 8])).square().mean();
+            let gradients = loss.backward();
+            let mut all = All(&gradients, values(loss.clone()));
+            network.visit(&mut all);
+            all.1
+        };
+        let (ours, burns) = (gradients(Operations::Kernels), gradients(Operations::Plain));
+        assert!(ours.len() > 10_000, "every parameter has a gradient: {}", ours.len());
+        let difference = apart(&ours, &burns);
+        assert!(difference < 1e-4, "{statistics:?}: {difference:e}");
+    }
+}

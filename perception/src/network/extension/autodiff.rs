@@ -3,7 +3,7 @@
 //! Each step keeps the tensors that its gradient needs. They are shared, not copied; a checkpointing strategy of burn
 //! that would compute them again has nothing to do here. Gradients of gradients go through burn's own operations.
 
-use super::{Kind, NormGradients, Normalising, VoxelBackend};
+use super::{Kind, NormGradients, NormHow, Normalising, VoxelBackend};
 use crate::network::api::{Autodiff, AutodiffBackend, FloatTensor};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -56,10 +56,7 @@ struct NormState<T> {
 }
 
 #[derive(Debug)]
-struct Norm {
-    rectified: bool,
-    from_batch: bool,
-}
+struct Norm(NormHow);
 
 /// Parents: the input, scale, shift, and what is added, if anything.
 impl<B: VoxelBackend, const N: usize> Backward<B, N> for Norm {
@@ -67,11 +64,12 @@ impl<B: VoxelBackend, const N: usize> Backward<B, N> for Norm {
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (gradient, NormState { x, y, by }) = (grads.consume::<B>(&ops.node), ops.state);
-        let NormGradients { x, gamma, beta, add } =
-            B::voxel_norm_gradients(x, by, y, gradient, self.rectified, self.from_batch);
+        let NormGradients { x, gamma, beta, add } = B::voxel_norm_gradients(x, by, y, gradient, self.0);
         let nodes = ops.parents.map(|node| node.map(|node| node.id));
-        for (node, gradient) in nodes.into_iter().zip([x, gamma, beta, add]) {
-            register::<B>(grads, node, || gradient);
+        for (node, gradient) in nodes.into_iter().zip([Some(x), Some(gamma), Some(beta), add]) {
+            if let Some(gradient) = gradient {
+                register::<B>(grads, node, || gradient);
+            }
         }
     }
 }
@@ -125,14 +123,13 @@ impl<B: VoxelBackend, C: CheckpointStrategy> VoxelBackend for Autodiff<B, C> {
         x: FloatTensor<Self>,
         by: Normalising<FloatTensor<Self>>,
         add: Option<FloatTensor<Self>>,
-        rectified: bool,
-        from_batch: bool,
+        how: NormHow,
     ) -> FloatTensor<Self> {
         let [_, _, gamma, beta] = by.each_ref().map(|tensor| tensor.node.clone());
         let by = by.map(|tensor| tensor.primitive);
-        let (step, input) = (Norm { rectified, from_batch }, x.primitive.clone());
+        let (step, input) = (Norm(how), x.primitive.clone());
         let added = add.as_ref().map(|add| add.primitive.clone());
-        let y = B::voxel_norm(x.primitive, by.clone(), added, rectified, from_batch);
+        let y = B::voxel_norm(x.primitive, by.clone(), added, how);
         let state = NormState { x: input, y: y.clone(), by };
         if let Some(add) = add {
             let nodes = [x.node, gamma, beta, add.node];

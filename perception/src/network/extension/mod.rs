@@ -8,6 +8,9 @@
 
 mod autodiff;
 mod flex;
+mod pointwise;
+#[cfg(test)]
+mod tests;
 
 use super::Operations;
 use super::api::{self, AutodiffBackend, Backend, FloatTensor, Tensor, TensorPrimitive};
@@ -16,6 +19,18 @@ use crate::model::Kind;
 
 /// What a norm needs besides its input: mean, variance, scale and shift.
 pub type Normalising<T> = [T; 4];
+
+/// What a norm does besides normalising, and how its gradients go.
+#[derive(Debug, Clone, Copy)]
+pub struct NormHow {
+    /// A ReLU follows.
+    pub rectified: bool,
+    /// The statistics are those of the input, and so take their part in its gradient (Ioffe and Szegedy 2015,
+    /// section 3).
+    pub from_batch: bool,
+    /// Something is added before the ReLU.
+    pub added: bool,
+}
 
 /// The gradients of a norm.
 #[derive(Debug, Clone)]
@@ -26,8 +41,8 @@ pub struct NormGradients<T> {
     pub gamma: T,
     /// For its shift, `[C]`.
     pub beta: T,
-    /// For what was added behind it: the output's gradient where the ReLU let it through.
-    pub add: T,
+    /// For what was added behind it, if anything was: the output's gradient where the ReLU let it through.
+    pub add: Option<T>,
 }
 
 /// A backend that the network runs on.
@@ -82,30 +97,26 @@ pub trait VoxelBackend: Backend {
         (inner(mean), inner(variance))
     }
 
-    /// A norm, with what is added behind it and a ReLU if wanted; whether statistics are `from_batch` concerns its
-    /// gradients only.
+    /// A norm, with what is added behind it and a ReLU if wanted. `how.added` says whether `add` is there.
     fn voxel_norm(
         x: FloatTensor<Self>,
         by: Normalising<FloatTensor<Self>>,
         add: Option<FloatTensor<Self>>,
-        rectified: bool,
-        _from_batch: bool,
+        how: NormHow,
     ) -> FloatTensor<Self> {
-        inner(plain_norm(outer::<Self, 5>(x), by.map(outer::<Self, 1>), add.map(outer::<Self, 5>), rectified))
+        inner(plain_norm(outer::<Self, 5>(x), by.map(outer::<Self, 1>), add.map(outer::<Self, 5>), how.rectified))
     }
 
-    /// The gradients of a norm, from the gradient of its output `y`. With statistics `from_batch`, those depend on
-    /// the input and take their part (Ioffe and Szegedy 2015, section 3).
+    /// The gradients of a norm, from the gradient of its output `y`.
     fn voxel_norm_gradients(
         x: FloatTensor<Self>,
         by: Normalising<FloatTensor<Self>>,
         y: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        rectified: bool,
-        from_batch: bool,
+        how: NormHow,
     ) -> NormGradients<FloatTensor<Self>> {
         let tensors = [x, y, gradient].map(outer::<Self, 5>);
-        plain_norm_gradients(tensors, by.map(outer::<Self, 1>), rectified, from_batch)
+        plain_norm_gradients(tensors, by.map(outer::<Self, 1>), how)
     }
 
     /// Channels of `a`, then those of `b`.
@@ -161,7 +172,8 @@ pub fn norm<B: VoxelBackend>(
     rectified: bool,
     from_batch: bool,
 ) -> Tensor<B, 5> {
-    outer(B::voxel_norm(inner(x), by.map(inner), add.map(inner), rectified, from_batch))
+    let how = NormHow { rectified, from_batch, added: add.is_some() };
+    outer(B::voxel_norm(inner(x), by.map(inner), add.map(inner), how))
 }
 
 /// Two tensors joined in their channels by the backend's kernels.
@@ -206,17 +218,16 @@ pub fn plain_norm<B: Backend>(
 fn plain_norm_gradients<B: Backend>(
     [x, y, gradient]: [Tensor<B, 5>; 3],
     [mean, variance, gamma, _]: Normalising<Tensor<B, 1>>,
-    rectified: bool,
-    from_batch: bool,
+    how: NormHow,
 ) -> NormGradients<FloatTensor<B>> {
-    let add = if rectified { gradient.mask_fill(y.lower_equal_elem(0.0), 0.0) } else { gradient };
+    let add = if how.rectified { gradient.mask_fill(y.lower_equal_elem(0.0), 0.0) } else { gradient };
     let [n, _, d, h, w] = x.dims();
     let inverse = variance.add_scalar(EPSILON).sqrt().recip();
     let normalised = (x - broad(mean)) * broad(inverse.clone());
     let beta = plain_sums(add.clone());
     let by_gamma = plain_sums(add.clone() * normalised.clone());
     let of_statistics = (broad(beta.clone()) + normalised * broad(by_gamma.clone())).div_scalar((n * d * h * w) as f32);
-    let behind = if from_batch { add.clone() - of_statistics } else { add.clone() };
+    let behind = if how.from_batch { add.clone() - of_statistics } else { add.clone() };
     let x = behind * broad(gamma * inverse);
-    NormGradients { x: inner(x), gamma: inner(by_gamma), beta: inner(beta), add: inner(add) }
+    NormGradients { x: inner(x), gamma: inner(by_gamma), beta: inner(beta), add: how.added.then(|| inner(add)) }
 }

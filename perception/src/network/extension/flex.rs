@@ -176,11 +176,8 @@ impl VoxelBackend for Flex {
     }
 
     fn voxel_channels(x: FlexTensor, first: usize, count: usize) -> FlexTensor {
-        let [n, _, d, h, w] = dims(&x);
-        if n == 1 {
-            return x.narrow(1, first, count);
-        }
-        let x = whole(x);
+        // A copy, not a view: burn adds views value by value, which costs much more.
+        let ([n, _, d, h, w], x) = (dims(&x), whole(x));
         let mut out = vec![0.0; n * count * d * h * w];
         pointwise::copy_channels(slice(&x), extent(dims(&x)), (first, count), &mut out, (count, 0));
         make(out, [n, count, d, h, w])

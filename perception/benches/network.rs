@@ -7,9 +7,10 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use bregma_perception::model::Shape;
-use bregma_perception::network::api::{Autodiff, AutodiffModule, Flex, Tensor, tensor};
+use bregma_perception::network::api::{
+    AdamWConfig, Autodiff, AutodiffModule, Flex, GradientsParams, Optimizer, Tensor, tensor,
+};
 use bregma_perception::network::{Network, Operations};
-use burn::optim::{AdamWConfig, GradientsParams, Optimizer};
 use std::time::Instant;
 
 type Train = Autodiff<Flex>;

@@ -20,6 +20,7 @@
 //! on any wrong shape.
 
 pub mod api;
+pub mod device;
 mod extension;
 mod layers;
 #[cfg(test)]

@@ -170,3 +170,41 @@ fn kernels_train_as_burn_does() {
         assert!(difference < 1e-4, "{statistics:?}: {difference:e}");
     }
 }
+
+/// A training stopped and taken up again: parameters, running statistics and the optimiser's moments go through
+/// burn's record, and the next step is the same to the last bit.
+#[test]
+fn a_record_goes_on_where_it_was_left() {
+    use super::api::{AdamWConfig, BinBytesRecorder, FullPrecisionSettings, GradientsParams, Optimizer, Recorder};
+    let (recorder, device) = (BinBytesRecorder::<FullPrecisionSettings>::default(), Default::default());
+    let shape = Shape { levels: 2, ..SMALL };
+    let loss = |network: &Network<Train>, seed| {
+        let (logits, _) = network.forward(volumes(seed, [2, 3, 4, 4, 4]), None);
+        (logits - volumes(50, [2, 2, 4, 4, 4])).square().mean()
+    };
+    let step = |network: Network<Train>, optimiser: &mut _, seed| {
+        let gradients = GradientsParams::from_grads(loss(&network, seed).backward(), &network);
+        Optimizer::<Network<Train>, Train>::step(optimiser, 1e-2, network, gradients)
+    };
+    let mut optimiser = AdamWConfig::new().init();
+    let mut network = Network::<Train>::new(shape, 1, &device).expect("a sound shape");
+    let mut losses = Vec::new();
+    for seed in 0..8 {
+        losses.push(loss(&network, 0).into_scalar());
+        network = step(network, &mut optimiser, seed % 2);
+    }
+    assert!(losses[7] < 0.8 * losses[0], "it learns: {losses:?}");
+
+    let record = |bytes: Result<Vec<u8>, _>| -> Vec<u8> {
+        bytes.map_err(|why: burn::record::RecorderError| why.to_string()).expect("a record")
+    };
+    let of_network = record(recorder.record(network.clone().into_record(), ()));
+    let of_optimiser = record(recorder.record(Optimizer::<Network<Train>, Train>::to_record(&optimiser), ()));
+    let other = Network::<Train>::new(shape, 2, &device).expect("a sound shape");
+    let again = other.load_record(recorder.load(of_network, &device).expect("a record"));
+    let moments = recorder.load(of_optimiser, &device).expect("a record");
+    let mut resumed = AdamWConfig::new().init();
+    resumed = Optimizer::<Network<Train>, Train>::load_record(resumed, moments);
+    assert_eq!(again.fold(), network.fold());
+    assert_eq!(step(again, &mut resumed, 9).fold(), step(network, &mut optimiser, 9).fold());
+}

@@ -8,6 +8,8 @@
 
 mod autodiff;
 mod flex;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod gpu;
 mod pointwise;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,13 @@
 //! Layers and whole frames of the engine: medians, and rates in GFLOP/s of the plain sum, so that saved multiplications
-//! count as speed. `cargo bench -p bregma-perception --bench engine -- [FILTER]`; every figure is interleaved with the
-//! others, round by round, so that a busy machine slows all of them.
+//! count as speed. `cargo bench -p bregma-perception --bench engine -- [frames|ops]`; every figure is interleaved
+//! with the others of its table, round by round, so that a busy machine slows all of them. *CPU* is what all threads of
+//! the process used, and counts what a core that is shared with others would give: half of it is what two idle cores need.
 #![expect(clippy::disallowed_methods, reason = "a bench measures time; nothing here runs in the runtime")]
+#![expect(unsafe_code, reason = "the process's CPU time comes from the system's C library")]
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
-use bregma_perception::engine::{Pool, ops};
-use bregma_perception::model::{Kind, Shape};
+use bregma_perception::engine::{Calibration, Plan, Pool, Precision, ops};
+use bregma_perception::model::{Kind, Layer, LayerShape, Model, Shape};
 use std::time::Instant;
 
 const ROUNDS: usize = 21;
@@ -17,36 +19,63 @@ struct Case<'a> {
     run: Box<dyn FnMut() + 'a>,
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// Milliseconds of CPU that this process has used.
+fn cpu_ms() -> f64 {
+    #[repr(C)]
+    struct Time {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut Time) -> i32;
+    }
+    const PROCESS: i32 = 2;
+    let mut time = Time { seconds: 0, nanoseconds: 0 };
+    // SAFETY: the C library's function, with room for what it writes.
+    let result = unsafe { clock_gettime(PROCESS, &raw mut time) };
+    assert_eq!(result, 0, "the process has a clock");
+    time.seconds as f64 * 1e3 + time.nanoseconds as f64 * 1e-6
 }
 
-/// Runs all cases in turn, round by round.
-fn measure(title: &str, cases: &mut [Case<'_>]) {
-    let filter = std::env::args().nth(1).filter(|a| !a.starts_with("--"));
-    let wanted = |name: &str| filter.as_ref().is_none_or(|f| title.contains(f.as_str()) || name.contains(f.as_str()));
-    let mut times = vec![Vec::new(); cases.len()];
-    for round in 0..ROUNDS + 2 {
-        for (case, times) in cases.iter_mut().zip(&mut times).filter(|(case, _)| wanted(&case.name)) {
-            let start = Instant::now();
+fn quantile(values: &mut [f64], q: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * q).round() as usize]
+}
+
+/// Runs all cases in turn, round by round; the medians of CPU time.
+fn measure(title: &str, rounds: usize, cases: &mut [Case<'_>]) -> Vec<f64> {
+    let mut times = vec![[Vec::new(), Vec::new()]; cases.len()];
+    for round in 0..rounds + 2 {
+        for (case, times) in cases.iter_mut().zip(&mut times) {
+            let (start, cpu) = (Instant::now(), cpu_ms());
             (case.run)();
             if round >= 2 {
-                times.push(start.elapsed().as_secs_f64() * 1e3);
+                times[1].push(cpu_ms() - cpu);
+                times[0].push(start.elapsed().as_secs_f64() * 1e3);
             }
         }
     }
-    for (case, times) in cases.iter().zip(times).filter(|(_, times)| !times.is_empty()) {
-        let best = times.iter().fold(f64::INFINITY, |m, t| m.min(*t));
-        let middle = median(times);
-        let rate = |ms: f64| case.gflop / ms * 1e3;
+    let report = |(case, mut times): (&Case<'_>, [Vec<f64>; 2])| {
+        let [wall, cpu] = [0, 1].map(|k| quantile(&mut times[k], 0.5));
+        let (least, p99) = (quantile(&mut times[1], 0.0), quantile(&mut times[1], 0.99));
         println!(
-            "{title:<22} {:<34} median {middle:8.3} ms ({:6.0} GFLOP/s)   best {best:8.3} ms ({:6.0})",
+            "{title:<16} {:<36} wall {wall:8.3} ms   CPU {cpu:8.3} (least {least:8.3}, p99 {p99:8.3})   {:5.0} GFLOP/CPU-s",
             case.name,
-            rate(middle),
-            rate(best)
+            case.gflop / cpu * 1e3
         );
-    }
+        cpu
+    };
+    cases.iter().zip(times).map(report).collect()
+}
+
+/// The level of what a layer reads.
+fn level(shape: &Shape, layer: &LayerShape) -> usize {
+    let level = (0..shape.levels).rev().find(|l| match layer.kind {
+        Kind::Down3 => layer.inputs == shape.width(*l),
+        Kind::Up2 => layer.outputs * 2 == shape.width(*l),
+        _ => layer.outputs == shape.width(*l) || layer.name.starts_with("lstm"),
+    });
+    level.unwrap_or(0)
 }
 
 /// Forward and both ways back of the default network's layers, as training sees them.
@@ -55,12 +84,7 @@ fn layers(threads: usize) {
     let shape = Shape { inputs: 5, outputs: 1, base: 8, levels: 4 };
     let mut seen = std::collections::HashSet::new();
     for layer in shape.layers() {
-        let level = (0..shape.levels).rev().find(|l| match layer.kind {
-            Kind::Down3 => layer.inputs == shape.width(*l),
-            Kind::Up2 => layer.outputs * 2 == shape.width(*l),
-            _ => layer.outputs == shape.width(*l) || layer.name.starts_with("lstm"),
-        });
-        let edge = 64 >> level.unwrap_or(0);
+        let edge = 64 >> level(&shape, &layer);
         let op = ops::Op { kind: layer.kind, inputs: layer.inputs, outputs: layer.outputs, batch: 1, grid: [edge; 3] };
         if !seen.insert(op) {
             continue;
@@ -90,10 +114,70 @@ fn layers(threads: usize) {
                 run: Box::new(|| ops::backward_weight(&mut c, pool, op, &x, &g, &mut dw).expect("runs")),
             },
         ];
-        measure(&format!("ops, {threads} threads"), &mut cases);
+        measure(&format!("ops, {threads} threads"), ROUNDS, &mut cases);
     }
 }
 
+/// The default network with weights that keep activations near 1.
+fn model() -> Model {
+    let shape = Shape { inputs: 5, outputs: 1, base: 8, levels: 4 };
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        ((random >> 40) as f32) / ((1_u64 << 23) as f32) - 1.0
+    };
+    let layers = shape.layers().into_iter().map(|shape| {
+        let fan = shape.inputs * if shape.kind == Kind::Up2 { 1 } else { shape.kind.taps() };
+        let scale = (4.0 / fan as f32).sqrt();
+        let weight = (0..shape.weights()).map(|_| next() * scale).collect();
+        let bias = (0..shape.outputs).map(|_| next() * 0.1).collect();
+        Layer { shape, weight, bias }
+    });
+    Model { shape, layers: layers.collect() }
+}
+
+/// Whole frames, f32 and int8, on one thread and two.
+fn frames() {
+    let model = model();
+    let input: Vec<f32> = (0..5_usize << 18).map(|i| ((i * 7919 % 1000) as f32 - 500.0) * 2e-3).collect();
+    let pools = [1, 2].map(|threads| Pool::new(threads).expect("threads"));
+    let mut calibration = Calibration { ranges: Vec::new() };
+    let mut plan = Plan::new(&model, 64, Precision::F32, None).expect("a plan");
+    let (mut state, mut logits) = (plan.state(), vec![0.0; 1 << 18]);
+    plan.calibrate(&pools[1], &input, &mut state, &mut logits, &mut calibration).expect("runs");
+    let gflop: f64 = model
+        .shape
+        .layers()
+        .iter()
+        .map(|l| {
+            let edge = 64 >> level(&model.shape, l);
+            2e-9 * (l.weights() * edge * edge * edge) as f64 / if l.kind == Kind::Down3 { 8.0 } else { 1.0 }
+        })
+        .sum();
+    let mut cases = Vec::new();
+    for pool in &pools {
+        for precision in [Precision::F32, Precision::Int8] {
+            let mut plan = Plan::new(&model, 64, precision, Some(&calibration)).expect("a plan");
+            let (mut state, mut logits, input) = (plan.state(), vec![0.0; 1 << 18], &input);
+            println!("{precision:?}: {} bytes, and {} of scratch a thread", plan.bytes(), plan.scratch_bytes());
+            let run = move || plan.run(pool, input, &mut state, &mut logits).expect("runs");
+            cases.push(Case { name: format!("{precision:?}, {} threads", pool.threads()), gflop, run: Box::new(run) });
+        }
+    }
+    let rounds = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(101);
+    let cpu = measure("frame of 64³", rounds, &mut cases);
+    println!("int8 / f32 of CPU: {:.3} on one thread, {:.3} on two", cpu[1] / cpu[0], cpu[3] / cpu[2]);
+}
+
 fn main() {
-    [1, 2].into_iter().for_each(layers);
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    if wants("frames") {
+        frames();
+    }
+    if wants("ops") {
+        [1, 2].into_iter().for_each(layers);
+    }
 }

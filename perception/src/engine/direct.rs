@@ -15,7 +15,7 @@
 //! **Shapes, allocation, order:** as in [`super::wino`]. **Not protected against:** pointers and lengths.
 #![expect(unsafe_code, reason = "packed planes in scratch memory, written and read by pointer")]
 
-use super::lattice::{Lattice, fill_words};
+use super::lattice::Lattice;
 use super::memory::{Mutable, Shared, Source};
 use super::simd::{LANES, Simd, Work};
 use super::taps::{OUTS, Tap, sums};
@@ -83,7 +83,7 @@ impl Form {
 pub(super) struct Class {
     form: Form,
     /// Along z, y, x.
-    parity: [usize; 3],
+    pub(super) parity: [usize; 3],
     /// Where taps of one plane lie: `[channel][y][x]`.
     pub(super) offsets: Vec<u32>,
     /// Taps of the classes before it.
@@ -227,7 +227,7 @@ impl Direct {
         x: Source<f32>,
         weights: &[Tap<f32>],
         bias: &[f32],
-        finish: Finish,
+        finish: Finish<'_>,
         y: Mutable<f32>,
     ) {
         debug_assert!(weights.len() >= self.all_taps() && bias.len() >= self.outputs.next_multiple_of(OUTS));
@@ -247,7 +247,7 @@ struct Task<'a> {
     x: Source<f32>,
     weights: &'a [Tap<f32>],
     bias: &'a [f32],
-    finish: Finish,
+    finish: Finish<'a>,
     y: Mutable<f32>,
     memory: *mut f32,
 }
@@ -259,7 +259,7 @@ impl Work for Task<'_> {
         let lattice = &s.lattice;
         let tile = self.memory.wrapping_add(lattice.words());
         // SAFETY: the scratch is ours and large enough.
-        unsafe { fill_words(self.memory, lattice.words(), 0.0) };
+        unsafe { lattice.clear(self.memory, |_| 0) };
         let stride = lattice.stride as isize;
         let mut packed = part.planes.start as isize * stride + lattice.low;
         for d in part.planes.clone() {
@@ -267,7 +267,7 @@ impl Work for Task<'_> {
             while packed <= at + lattice.high {
                 let slot = lattice.slot(self.memory, packed);
                 // SAFETY: the slot is not read before the next plane of outputs.
-                unsafe { lattice.pack((self.x, 0..lattice.channels), part.n, packed, part.first, 0.0, slot) };
+                unsafe { lattice.pack::<V, _>((self.x, 0..lattice.channels), part.n, packed, part.first, |_| 0, slot) };
                 packed += 1;
             }
             for block in part.blocks.clone() {

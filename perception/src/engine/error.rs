@@ -98,7 +98,7 @@ pub enum EngineError {
         expected: usize,
     },
     /// A range of the calibration is none.
-    #[error("the calibration's range of {tensor} is {low} to {high}; it must be finite, hold 0 and not be empty")]
+    #[error("the calibration's range of {tensor} is {low} to {high}; it must be finite and hold 0")]
     Range {
         /// Whose range.
         tensor: String,

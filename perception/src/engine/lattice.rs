@@ -13,7 +13,7 @@
 #![expect(unsafe_code, reason = "packed planes in scratch memory, written by pointer")]
 
 use super::memory::Source;
-use super::simd::LANES;
+use super::simd::{LANES, Simd};
 use std::ops::Range;
 
 /// One layer's packed planes.
@@ -84,21 +84,9 @@ impl Lattice {
         let rows = out[1].min(if flat { most.max((2 * LANES).div_ceil(out[2])) } else { most });
         let lanes = if flat { (rows * out[2]).div_ceil(LANES) } else { rows * across };
         let tall = rows + span;
-        Self {
-            channels,
-            grid,
-            out,
-            stride,
-            low,
-            high,
-            flat,
-            rows,
-            ring,
-            lanes,
-            tall,
-            pitch,
-            channel: copies * tall * pitch,
-        }
+        // What lies right of a channel's last row is its own fill, not the next one's.
+        let channel = copies * tall * pitch + if flat { 0 } else { LANES };
+        Self { channels, grid, out, stride, low, high, flat, rows, ring, lanes, tall, pitch, channel }
     }
 
     /// Groups of output rows.
@@ -150,76 +138,127 @@ impl Lattice {
         (channel * self.channel + at) as u32
     }
 
+    /// Fills all that is kept, `fill(channel)` each.
+    ///
+    /// # Safety
+    /// [`Self::words`] words at `memory`.
+    #[inline(always)]
+    pub(super) unsafe fn clear<T>(&self, memory: *mut T, fill: impl Fn(usize) -> i32) {
+        let memory = memory.cast::<i32>();
+        let all = self.ring * self.channels;
+        for c in 0..all {
+            // SAFETY: the caller's.
+            unsafe { fill_words(memory.wrapping_add(c * self.channel), self.channel, fill(c % self.channels)) };
+        }
+        let end = all * self.channel;
+        // SAFETY: the caller's.
+        unsafe { fill_words(memory.wrapping_add(end), self.words() - end, fill(self.channels - 1)) };
+    }
+
     /// Packs what a group of output rows from `first` on needs of plane `p`, or fills it if there is no such plane.
     ///
     /// # Safety
-    /// A plane's words at `to`, around which the fill was written; `x` holds this grid.
+    /// The instructions of `V` exist; a plane's words at `to`, around which the fill was written; `T` is a word, and `x`
+    /// holds this grid.
     #[inline(always)]
-    pub(super) unsafe fn pack<T: Copy>(
+    pub(super) unsafe fn pack<V: Simd, T>(
         &self,
         (x, channels): (Source<T>, Range<usize>),
         n: usize,
         p: isize,
         first: usize,
-        fill: T,
+        fill: impl Fn(usize) -> i32,
         to: *mut T,
     ) {
-        let [depth, height, width] = self.grid;
+        const { assert!(size_of::<T>() == 4, "words") };
+        let ([depth, height, width], to) = (self.grid, to.cast::<i32>());
         if p < 0 || p >= depth as isize {
-            // SAFETY: the plane's words.
-            unsafe { fill_words(to, self.plane(), fill) };
+            for c in 0..self.channels {
+                // SAFETY: the plane's words.
+                unsafe { fill_words(to.wrapping_add(c * self.channel), self.channel, fill(c)) };
+            }
             return;
         }
-        let s = self.stride;
-        let low = self.low.div_euclid(s as isize);
+        let low = self.low.div_euclid(self.stride as isize);
         for (c, channel) in channels.enumerate() {
-            let plane = x.channel(n, channel).wrapping_add(p as usize * height * width);
+            let plane = x.channel(n, channel).cast::<i32>().wrapping_add(p as usize * height * width);
             let to = to.wrapping_add(c * self.channel);
-            for parity in 0..s {
+            for parity in 0..self.stride {
                 for i in 0..self.tall {
-                    let row = (first as isize + i as isize + low) * s as isize + parity as isize;
+                    let row = (first as isize + i as isize + low) * self.stride as isize + parity as isize;
                     if row < 0 || row >= height as isize {
                         continue;
                     }
+                    let row = plane.wrapping_add(row as usize * width);
+                    let to = to.wrapping_add(i * self.pitch);
                     // SAFETY: the row exists; packed rows of `out[2]` words lie in their channel.
                     unsafe {
-                        let row = std::slice::from_raw_parts(plane.wrapping_add(row as usize * width), width);
-                        let at = |copy: usize| to.wrapping_add((copy * self.tall + i) * self.pitch);
-                        if self.flat {
-                            for k in 0..self.width() {
-                                let to = at(parity * self.width() + k);
-                                let to = std::slice::from_raw_parts_mut(to, self.out[2]);
-                                shifted(row, s, self.low + k as isize, to);
-                            }
-                        } else {
-                            for column in 0..s {
-                                let columns = (width - column).div_ceil(s);
-                                let to = at(parity * s + column).wrapping_add(LANES);
-                                let to = std::slice::from_raw_parts_mut(to, columns);
-                                shifted(row, s, column as isize, to);
-                            }
+                        match (self.flat, self.stride) {
+                            (true, _) => self.flat_row::<V>(row, parity, fill(c), to),
+                            (false, 1) => self.plain_row::<V>(row, to),
+                            (false, _) => self.halved_row::<V>(row, parity, to),
                         }
                     }
                 }
             }
         }
     }
-}
 
-/// Every `stride`th word from `start` on; where there is none, `to` stays.
-#[inline(always)]
-fn shifted<T: Copy>(row: &[T], stride: usize, start: isize, to: &mut [T]) {
-    let skip = if start < 0 { (-start as usize).div_ceil(stride) } else { 0 };
-    let from = (start + (skip * stride) as isize) as usize;
-    let (Some(row), Some(to)) = (row.get(from..), to.get_mut(skip..)) else { return };
-    match stride {
-        1 => {
-            let n = row.len().min(to.len());
-            to[..n].copy_from_slice(&row[..n]);
+    #[inline(always)]
+    unsafe fn plain_row<V: Simd>(&self, row: *const i32, to: *mut i32) {
+        let width = self.grid[2];
+        for v in (0..width).step_by(LANES) {
+            let left = (width - v).min(LANES);
+            // SAFETY: the caller's.
+            unsafe {
+                let words = V::int_load_n(row.wrapping_add(v), left);
+                V::int_store_n(to.wrapping_add(LANES + v), words, left);
+            }
         }
-        _ => {
-            for (to, pair) in to.iter_mut().zip(row.chunks(stride)) {
-                *to = pair[0];
+    }
+
+    /// Even columns to one place, odd ones to another.
+    #[inline(always)]
+    unsafe fn halved_row<V: Simd>(&self, row: *const i32, parity: usize, to: *mut i32) {
+        let width = self.grid[2];
+        let apart = self.tall * self.pitch;
+        let even = to.wrapping_add(parity * 2 * apart + LANES);
+        let odd = even.wrapping_add(apart);
+        for v in (0..width).step_by(2 * LANES) {
+            let left = width - v;
+            // SAFETY: the caller's.
+            unsafe {
+                let low = V::int_load_n(row.wrapping_add(v), left);
+                let high = V::int_load_n(row.wrapping_add(v + LANES), left.saturating_sub(LANES));
+                let [a, b] = V::split(low, high);
+                V::int_store_n(even.wrapping_add(v / 2), a, left.div_ceil(2));
+                V::int_store_n(odd.wrapping_add(v / 2), b, left / 2);
+            }
+        }
+    }
+
+    /// A short row, once for each tap along x.
+    #[inline(always)]
+    unsafe fn flat_row<V: Simd>(&self, row: *const i32, parity: usize, fill: i32, to: *mut i32) {
+        // Two blocks of a row with one of fill on each side, and one more that a load may touch.
+        let mut line = [fill; 5 * LANES];
+        let (width, middle) = (self.grid[2], line.as_mut_ptr().wrapping_add(LANES));
+        // SAFETY: a flat row of outputs is shorter than a block, so what it reads is shorter than two; taps reach one
+        // word to each side.
+        unsafe {
+            for v in (0..width).step_by(LANES) {
+                let left = width - v;
+                V::int_store_n(middle.wrapping_add(v), V::int_load_n(row.wrapping_add(v), left), left);
+            }
+            for k in 0..self.width() {
+                let from = middle.wrapping_offset(self.low + k as isize).cast_const();
+                let to = to.wrapping_add((parity * self.width() + k) * self.tall * self.pitch);
+                let words = if self.stride == 1 {
+                    V::int_load(from)
+                } else {
+                    V::split(V::int_load(from), V::int_load(from.wrapping_add(LANES)))[0]
+                };
+                V::int_store_n(to, words, self.out[2]);
             }
         }
     }

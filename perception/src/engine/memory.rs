@@ -10,19 +10,13 @@ use super::simd::LANES;
 #[repr(C, align(64))]
 struct Line([f32; LANES]);
 
-/// Lines of zeros, with one line before and after that nobody should touch.
+/// Lines, zero when made.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lines(Vec<Line>);
 
 impl Lines {
     pub(super) fn new(floats: usize) -> Self {
         Self(vec![Line([0.0; LANES]); floats.div_ceil(LANES)])
-    }
-
-    pub(super) fn from_slice(values: &[f32]) -> Self {
-        let mut lines = Self::new(values.len());
-        lines.floats_mut()[..values.len()].copy_from_slice(values);
-        lines
     }
 
     pub(super) fn floats(&self) -> &[f32] {

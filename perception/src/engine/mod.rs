@@ -11,22 +11,29 @@
 
 mod direct;
 mod error;
+mod gates;
+mod int8;
 mod lattice;
-#[expect(dead_code, reason = "what int8 needs of it comes with int8")]
 mod memory;
 #[cfg(test)]
 mod naive;
 pub mod ops;
+mod plan;
+#[cfg(test)]
+mod plan_tests;
 mod pool;
-#[expect(dead_code, reason = "what int8 needs of it comes with int8")]
+mod prepare;
+mod program;
+mod quant;
 mod simd;
-#[expect(dead_code, reason = "what int8 needs of it comes with int8")]
 mod taps;
 mod wgrad;
 mod wino;
 
 pub use error::EngineError;
+pub use plan::{Plan, State};
 pub use pool::Pool;
+pub use quant::Calibration;
 
 /// Instructions that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

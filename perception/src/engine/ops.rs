@@ -138,7 +138,7 @@ impl Workspace {
         y: &mut [f32],
     ) {
         let (inputs, outputs) = if back { (op.outputs, op.inputs) } else { (op.inputs, op.outputs) };
-        let wino = Wino::new(inputs, outputs, op.grid);
+        let wino = Wino::new(inputs, outputs, op.grid, 0);
         self.taps(wino.taps(), bias, outputs);
         let taps = &mut self.weights[..wino.taps()];
         if back {
@@ -150,7 +150,7 @@ impl Workspace {
         self.scratch.fit(pool.threads(), wino.scratch());
         let source = Source::one(x.as_ptr(), inputs, op.grid.iter().product());
         let (on, y) = ((pool, self.isa, self.scratch.share()), Mutable(y.as_mut_ptr()));
-        let finish = Finish { residual: None, relu: false };
+        let finish = Finish { residual: None, skip: None, relu: false };
         // SAFETY: lengths were checked by the caller, the instructions in `on`.
         unsafe { wino.run(on, op.batch, source, taps, &self.bias, finish, y) };
     }
@@ -191,7 +191,7 @@ impl Workspace {
         self.scratch.fit(pool.threads(), direct.scratch());
         let source = Source::one(x.as_ptr(), inputs, read.iter().product());
         let (on, y) = ((pool, self.isa, self.scratch.share()), Mutable(y.as_mut_ptr()));
-        let finish = Finish { residual: None, relu: false };
+        let finish = Finish { residual: None, skip: None, relu: false };
         // SAFETY: lengths were checked by the caller, the instructions in `on`.
         unsafe { direct.run(on, op.batch, source, packed, &self.bias, finish, y) };
     }

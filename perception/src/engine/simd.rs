@@ -37,6 +37,12 @@ pub(super) trait Simd: Copy {
     /// `a b + c`.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// To the nearest whole number, ties to even.
+    unsafe fn round(a: Self::F) -> Self::F;
+    /// 2 to the power of a whole number in −126..=127.
+    unsafe fn power_of_two(a: Self::F) -> Self::F;
     /// `b` where `a > 0`, else 0.
     unsafe fn where_positive(a: Self::F, b: Self::F) -> Self::F;
 
@@ -48,6 +54,8 @@ pub(super) trait Simd: Copy {
     unsafe fn int_load(at: *const i32) -> Self::I;
     unsafe fn int_load_n(at: *const i32, n: usize) -> Self::I;
     unsafe fn int_store_n(at: *mut i32, value: Self::I, n: usize);
+    /// Words 0, 2, 4, … and 1, 3, 5, … of two blocks in a row.
+    unsafe fn split(low: Self::I, high: Self::I) -> [Self::I; 2];
     /// Adds to each lane the products of its four unsigned bytes in `x` with four signed ones in `w`.
     unsafe fn dot(sum: Self::I, x: Self::I, w: Self::I) -> Self::I;
     unsafe fn to_float(value: Self::I) -> Self::F;
@@ -145,6 +153,22 @@ impl Simd for Portable {
         each(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F {
+        each(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F {
+        each(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    unsafe fn round(a: Self::F) -> Self::F {
+        each(|i| a[i].round_ties_even())
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(a: Self::F) -> Self::F {
+        each(|i| f32::from_bits(((a[i] as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
     unsafe fn where_positive(a: Self::F, b: Self::F) -> Self::F {
         each(|i| if a[i] > 0.0 { b[i] } else { 0.0 })
     }
@@ -168,6 +192,11 @@ impl Simd for Portable {
             // SAFETY: only lanes below `n` are written.
             unsafe { *at.wrapping_add(i) = v };
         }
+    }
+    #[inline(always)]
+    unsafe fn split(low: Self::I, high: Self::I) -> [Self::I; 2] {
+        let word = |i: usize| if i < LANES { low[i] } else { high[i - LANES] };
+        [std::array::from_fn(|i| word(2 * i)), std::array::from_fn(|i| word(2 * i + 1))]
     }
     #[inline(always)]
     unsafe fn dot(sum: Self::I, x: Self::I, w: Self::I) -> Self::I {
@@ -265,6 +294,22 @@ mod x86 {
             unsafe { _mm512_max_ps(a, b) }
         }
         #[inline(always)]
+        unsafe fn min(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn div(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_div_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn round(a: __m512) -> __m512 {
+            unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(a: __m512) -> __m512 {
+            unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), a) }
+        }
+        #[inline(always)]
         unsafe fn where_positive(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, _mm512_setzero_ps()), b) }
         }
@@ -293,6 +338,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn int_store_n(at: *mut i32, value: __m512i, n: usize) {
             unsafe { _mm512_mask_storeu_epi32(at, mask(n), value) }
+        }
+        #[inline(always)]
+        unsafe fn split(low: __m512i, high: __m512i) -> [__m512i; 2] {
+            unsafe {
+                let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+                [_mm512_permutex2var_epi32(low, even, high), _mm512_permutex2var_epi32(low, odd, high)]
+            }
         }
         #[inline(always)]
         unsafe fn dot(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
@@ -403,6 +456,26 @@ mod x86 {
             unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
         }
         #[inline(always)]
+        unsafe fn min(a: Self::F, b: Self::F) -> Self::F {
+            unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        unsafe fn div(a: Self::F, b: Self::F) -> Self::F {
+            unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+        }
+        #[inline(always)]
+        unsafe fn round(a: Self::F) -> Self::F {
+            unsafe { a.map(|a| _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(a: Self::F) -> Self::F {
+            unsafe {
+                let bias = _mm256_set1_epi32(127);
+                let shifted = |a| _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(a), bias));
+                [_mm256_castsi256_ps(shifted(a[0])), _mm256_castsi256_ps(shifted(a[1]))]
+            }
+        }
+        #[inline(always)]
         unsafe fn where_positive(a: Self::F, b: Self::F) -> Self::F {
             unsafe {
                 let mask = |v| _mm256_cmp_ps::<_CMP_GT_OQ>(v, _mm256_setzero_ps());
@@ -436,8 +509,25 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn split(low: Self::I, high: Self::I) -> [Self::I; 2] {
+            #[inline(always)]
+            unsafe fn half<const PICK: i32>(a: __m256i, b: __m256i) -> __m256i {
+                unsafe {
+                    let mixed = _mm256_shuffle_ps::<PICK>(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
+                    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(mixed))
+                }
+            }
+            unsafe {
+                [
+                    [half::<0b10_00_10_00>(low[0], low[1]), half::<0b10_00_10_00>(high[0], high[1])],
+                    [half::<0b11_01_11_01>(low[0], low[1]), half::<0b11_01_11_01>(high[0], high[1])],
+                ]
+            }
+        }
+        #[inline(always)]
         unsafe fn dot(sum: Self::I, x: Self::I, w: Self::I) -> Self::I {
             // Bytes 0 and 2, then 1 and 3, each widened to 16 bits: nothing saturates.
+            #[inline(always)]
             unsafe fn half(sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
                 unsafe {
                     let low = _mm256_set1_epi16(0xff);

@@ -159,7 +159,7 @@ impl Work for Task<'_> {
         let sums = self.memory.wrapping_add(lattice.words() + s.packed_coarse());
         // SAFETY: the scratch is ours and large enough.
         unsafe {
-            fill_words(self.memory, lattice.words(), 0.0);
+            lattice.clear(self.memory, |_| 0);
             fill_words(sums, s.blocks * s.sums(), 0.0);
         }
         let depth = lattice.out[0];
@@ -193,7 +193,7 @@ impl Task<'_> {
             while packed <= (start + count - 1) as isize * stride + lattice.high {
                 let slot = lattice.slot(self.memory, packed);
                 // SAFETY: no plane is overwritten that these outputs read: the ring holds theirs.
-                unsafe { lattice.pack((self.fine, self.channels.clone()), n, packed, first, 0.0, slot) };
+                unsafe { lattice.pack::<V, _>((self.fine, self.channels.clone()), n, packed, first, |_| 0, slot) };
                 packed += 1;
             }
             for b in 0..s.blocks.min(s.coarse.div_ceil(OUTS) - self.block) {

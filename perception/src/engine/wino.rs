@@ -51,26 +51,31 @@ pub(super) struct Wino {
     lanes: usize,
     /// Where the taps of one plane lie: `[channel][x]`.
     offsets: Vec<u32>,
+    /// Where the channels that are skipped to the output lie.
+    skipped: Vec<u32>,
 }
 
 /// What happens to a sum before it is stored.
 #[derive(Clone, Copy)]
-pub(super) struct Finish {
+pub(super) struct Finish<'a> {
     /// Added, shaped like the output.
     pub(super) residual: Option<Readable<f32>>,
+    /// A 1×1×1 layer of other channels, added: `[out / 8][channel][8]`. Only [`Wino`] knows it.
+    pub(super) skip: Option<(Source<f32>, &'a [Tap<f32>])>,
     /// Negative values become 0.
     pub(super) relu: bool,
 }
 
 impl Wino {
-    pub(super) fn new(inputs: usize, outputs: usize, grid: [usize; 3]) -> Self {
+    /// `skip`: channels that a 1×1×1 layer adds to the output.
+    pub(super) fn new(inputs: usize, outputs: usize, grid: [usize; 3], skip: usize) -> Self {
         let [depth, height, width] = grid;
         let flat = width < LANES;
         let row_pairs = height.div_ceil(2);
         let across = width.div_ceil(LANES);
-        // About 128 KB of packed planes, so that they stay in the second cache beside weights.
+        // About 64 KB of packed planes, so that they stay in the nearest caches beside weights.
         let row = if flat { 3 * width } else { (across + 1) * LANES };
-        let most = (32 * 1024 / (inputs * RING * 4 * row)).clamp(1, 8);
+        let most = (16 * 1024 / (inputs * RING * 4 * row)).clamp(1, 8);
         let pairs = if flat { row_pairs.min(most.max(LANES.div_ceil(width) * 2)) } else { row_pairs.min(most) };
         let lanes = if flat { (pairs * width).div_ceil(LANES) } else { pairs * across };
         let (pitch, step) = if flat { (width, lanes * LANES) } else { ((across + 1) * LANES, 1) };
@@ -83,7 +88,24 @@ impl Wino {
         let so_far = groups * depth.div_ceil(planes);
         let blocks = out_blocks.div_ceil((8_usize.div_ceil(so_far)).clamp(1, out_blocks.div_ceil(4)));
         let offsets = (0..inputs * 3).map(|t| (t / 3 * channel + t % 3 * step) as u32).collect();
-        Self { inputs, outputs, grid, flat, pairs, planes, blocks, pitch, across: step, lift, channel, lanes, offsets }
+        let skipped = (0..skip).map(|c| (c * 2 * lanes * LANES) as u32).collect();
+        let across = step;
+        Self {
+            inputs,
+            outputs,
+            grid,
+            flat,
+            pairs,
+            planes,
+            blocks,
+            pitch,
+            across,
+            lift,
+            channel,
+            lanes,
+            offsets,
+            skipped,
+        }
     }
 
     fn ring(&self) -> usize {
@@ -92,7 +114,7 @@ impl Wino {
 
     /// Floats that one worker needs.
     pub(super) fn scratch(&self) -> usize {
-        self.ring().next_multiple_of(LANES) + 2 * OUTS * self.lanes * LANES
+        self.ring().next_multiple_of(LANES) + 2 * (OUTS + self.skipped.len()) * self.lanes * LANES
     }
 
     /// Taps of the transformed weights, eight floats each.
@@ -104,17 +126,18 @@ impl Wino {
     pub(super) fn weights(&self, weight: impl Fn(usize, usize, usize) -> f32, to: &mut [Tap<f32>]) {
         to.fill([0.0; OUTS]);
         let (inputs, lift) = (self.inputs, 9 * self.inputs);
-        for o in 0..self.outputs {
+        // Eight outputs of one tap are neighbours: they are written together.
+        for (block, to) in to.chunks_exact_mut(4 * lift).enumerate() {
             for c in 0..inputs {
-                for z in 0..3 {
-                    for x in 0..3 {
+                for (z, x) in (0..9).map(|k| (k / 3, k % 3)) {
+                    for (lane, o) in (block * OUTS..self.outputs).take(OUTS).enumerate() {
                         let g = [0, 1, 2].map(|y| weight(o, c, (z * 3 + y) * 3 + x));
-                        let (at, o) = (o / OUTS * 4 * lift + (z * inputs + c) * 3 + x, o % OUTS);
+                        let at = (z * inputs + c) * 3 + x;
                         let half = 0.5 * (g[0] + g[2]);
-                        to[at][o] = g[0];
-                        to[at + lift][o] = half + 0.5 * g[1];
-                        to[at + 2 * lift][o] = half - 0.5 * g[1];
-                        to[at + 3 * lift][o] = g[2];
+                        to[at][lane] = g[0];
+                        to[at + lift][lane] = half + 0.5 * g[1];
+                        to[at + 2 * lift][lane] = half - 0.5 * g[1];
+                        to[at + 3 * lift][lane] = g[2];
                     }
                 }
             }
@@ -140,7 +163,7 @@ impl Wino {
         x: Source<f32>,
         weights: &[Tap<f32>],
         bias: &[f32],
-        finish: Finish,
+        finish: Finish<'_>,
         y: Mutable<f32>,
     ) {
         debug_assert!(weights.len() >= self.taps() && bias.len() >= self.outputs.next_multiple_of(OUTS));
@@ -162,7 +185,7 @@ struct Task<'a> {
     x: Source<f32>,
     weights: &'a [Tap<f32>],
     bias: &'a [f32],
-    finish: Finish,
+    finish: Finish<'a>,
     y: Mutable<f32>,
     memory: *mut f32,
 }
@@ -189,6 +212,11 @@ impl Work for Task<'_> {
                 unsafe { self.pack::<V>(n, packed, group * s.pairs, slot(packed)) };
                 packed += 1;
             }
+            let skipped = tile.wrapping_add(2 * OUTS * s.lanes * LANES);
+            if let Some((source, _)) = self.finish.skip {
+                // SAFETY: behind the tile there is room for these channels.
+                unsafe { self.gather::<V>((n, d), group * s.pairs, source, skipped) };
+            }
             let (low, high) = (usize::from(d == 0), if d + 1 < depth { 3 } else { 2 });
             let all = [d.saturating_sub(1), d, d + 1].map(|p| slot(p).cast_const());
             for block in blocks.clone() {
@@ -197,6 +225,9 @@ impl Work for Task<'_> {
                 unsafe {
                     self.fetch::<V>((n, d), group * s.pairs, block, block == blocks.start);
                     self.block::<V>(&all[low..high], &self.weights[at..], block, tile);
+                    if let Some((_, weights)) = self.finish.skip {
+                        self.skip::<V>(skipped, &weights[block * s.skipped.len()..], tile);
+                    }
                     self.rows::<V>(n, d, group * s.pairs, block, tile);
                 }
             }
@@ -376,6 +407,69 @@ impl Task<'_> {
         }
     }
 
+    /// Rows of the channels to be skipped, laid out like a tile.
+    #[inline(always)]
+    unsafe fn gather<V: Simd>(&self, (n, d): (usize, usize), first: usize, source: Source<f32>, to: *mut f32) {
+        let s = self.shape;
+        let [_, height, width] = s.grid;
+        let row = if s.flat { width } else { s.lanes / s.pairs * LANES };
+        for c in 0..s.skipped.len() {
+            let plane = source.channel(n, c).wrapping_add(d * height * width);
+            for h in 2 * first..(2 * (first + s.pairs)).min(height) {
+                let (pair, half) = (h / 2 - first, h % 2);
+                let to = to.wrapping_add((2 * c + half) * s.lanes * LANES + pair * row);
+                for v in (0..width).step_by(LANES) {
+                    let left = (width - v).min(LANES);
+                    // SAFETY: a row of the source, and one of the scratch.
+                    unsafe { V::store_n(to.wrapping_add(v), V::load_n(plane.wrapping_add(h * width + v), left), left) };
+                }
+            }
+        }
+    }
+
+    /// Adds the 1×1×1 layer to a tile.
+    #[inline(always)]
+    unsafe fn skip<V: Simd>(&self, from: *const f32, weights: &[Tap<f32>], tile: *mut f32) {
+        let lanes = self.shape.lanes;
+        let mut b = 0;
+        while b < 2 * lanes {
+            // Two blocks that follow each other in one row of every channel.
+            let wide = V::WIDE && b % lanes + 2 <= lanes;
+            let (from, tile) = (from.wrapping_add(b * LANES), tile.wrapping_add(b * LANES));
+            // SAFETY: the caller's.
+            unsafe {
+                if wide {
+                    self.add::<V, 0, 8, 2>(from, weights, tile);
+                } else if V::WIDE {
+                    self.add::<V, 0, 8, 1>(from, weights, tile);
+                } else {
+                    self.add::<V, 0, 4, 1>(from, weights, tile);
+                    self.add::<V, 4, 4, 1>(from, weights, tile);
+                }
+            }
+            b += if wide { 2 } else { 1 };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add<V: Simd, const FROM: usize, const OB: usize, const NB: usize>(
+        &self,
+        from: *const f32,
+        weights: &[Tap<f32>],
+        tile: *mut f32,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            let sums = sums::<V, FROM, OB, NB>(&[from], LANES, &self.shape.skipped, weights);
+            for (o, row) in (FROM..).zip(sums) {
+                for (b, sum) in row.into_iter().enumerate() {
+                    let to = tile.wrapping_add((2 * o * self.shape.lanes + b) * LANES);
+                    V::store(to, V::add(V::load(to), sum));
+                }
+            }
+        }
+    }
+
     /// Residual, ReLU, and out.
     #[inline(always)]
     unsafe fn rows<V: Simd>(&self, n: usize, d: usize, first: usize, block: usize, tile: *const f32) {
@@ -404,7 +498,13 @@ impl Task<'_> {
 /// # Safety
 /// `width` floats at `from` and from `at` on in the output and residual.
 #[inline(always)]
-pub(super) unsafe fn finish_row<V: Simd>(from: *const f32, width: usize, finish: Finish, at: usize, y: Mutable<f32>) {
+pub(super) unsafe fn finish_row<V: Simd>(
+    from: *const f32,
+    width: usize,
+    finish: Finish<'_>,
+    at: usize,
+    y: Mutable<f32>,
+) {
     let mut v = 0;
     while v < width {
         let left = (width - v).min(LANES);
@@ -435,7 +535,13 @@ mod tests {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let (x, weight) = (random.values(layer.x_len()), random.values(layer.weights()));
         let (bias, residual) = (random.values(outputs), random.values(layer.y_len()));
-        let wino = Wino::new(inputs, outputs, grid);
+        let wino = Wino::new(inputs, outputs, grid, inputs);
+        let skip_weight = random.values(inputs * outputs);
+        let mut skip = vec![[0.0; OUTS]; outputs.div_ceil(OUTS) * inputs];
+        skip_weight
+            .iter()
+            .enumerate()
+            .for_each(|(i, w)| skip[i / inputs / OUTS * inputs + i % inputs][i / inputs % OUTS] = *w);
         let mut weights = vec![[0.0; OUTS]; wino.taps()];
         wino.weights(|o, c, k| weight[(o * inputs + c) * 27 + k], &mut weights);
         let pool = Pool::new(2).expect("threads");
@@ -448,7 +554,7 @@ mod tests {
         let half = inputs / 2 * voxels;
         let x = [&x[..batch * half], &x[batch * half..]];
         let source = Source::two(x.map(<[f32]>::as_ptr), [inputs / 2, inputs - inputs / 2], voxels);
-        let finish = Finish { residual: Some(Readable(residual.as_ptr())), relu: true };
+        let finish = Finish { residual: Some(Readable(residual.as_ptr())), skip: Some((source, &skip)), relu: true };
         // SAFETY: every length is as the layer says.
         unsafe {
             let on = (&pool, isa, scratch.share());
@@ -460,6 +566,9 @@ mod tests {
             .flat_map(|n| x[0][n * half..][..half].iter().chain(&x[1][n * rest..][..rest]).copied().collect::<Vec<_>>())
             .collect();
         let mut expected = layer.forward(&joined, &weight, &bias);
+        let point = Layer { kind: Kind::Conv1, ..layer };
+        let skipped = point.forward(&joined, &skip_weight, &vec![0.0; outputs]);
+        expected.iter_mut().zip(&skipped).for_each(|(y, s)| *y += s);
         expected.iter_mut().zip(&residual).for_each(|(y, r)| *y = (*y + f64::from(*r)).max(0.0));
         let error = difference(&y, &expected);
         assert!(error < 1e-5, "{isa:?} {inputs} to {outputs}, {batch} × {grid:?}: {error}");

@@ -42,6 +42,9 @@ const HEADER: usize = 48;
 /// Bytes of a manifest, at most: a thousand figures and ranges fit well.
 const MANIFEST_MAX: usize = 1 << 20;
 
+/// How the names of an int8 plan's ranges begin; a number of five digits follows, so that names sort as numbers.
+const ACTIVATION: &str = "activation.";
+
 /// What numbers are stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -150,6 +153,18 @@ impl ModelFile {
     #[must_use]
     pub const fn stored(&self) -> Stored {
         self.stored
+    }
+
+    /// Keeps what an int8 plan was calibrated to, tensor by tensor in the plan's order, among [`Self::ranges`].
+    pub fn set_activations(&mut self, ranges: &[[f32; 2]]) {
+        self.ranges.retain(|name, _| !name.starts_with(ACTIVATION));
+        self.ranges.extend(ranges.iter().enumerate().map(|(i, range)| (format!("{ACTIVATION}{i:05}"), *range)));
+    }
+
+    /// What [`Self::set_activations`] kept, in the same order; empty where nothing was.
+    #[must_use]
+    pub fn activations(&self) -> Vec<[f32; 2]> {
+        self.ranges.iter().filter(|(name, _)| name.starts_with(ACTIVATION)).map(|(_, range)| *range).collect()
     }
 
     /// The file's bytes.

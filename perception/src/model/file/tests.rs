@@ -151,6 +151,19 @@ fn words_that_are_wrong_are_named() {
 }
 
 #[test]
+fn activations_keep_their_order_beside_other_ranges() {
+    let mut file = whole();
+    assert_eq!(file.activations(), Vec::<[f32; 2]>::new());
+    let ranges: Vec<[f32; 2]> = (0..130).map(|i| [-(i as f32), i as f32 * 0.5]).collect();
+    file.set_activations(&ranges[..7]);
+    file.set_activations(&ranges);
+    let bytes = file.to_bytes().expect("a sound file");
+    let again = ModelFile::from_bytes(&bytes, &roi_channels_digest()).expect("a sound file");
+    assert_eq!(again.activations(), ranges);
+    assert_eq!(again.ranges["enc0.conv1"], [0.0, 3.5]);
+}
+
+#[test]
 fn what_cannot_be_read_again_is_not_written() {
     let mut file = whole();
     file.ranges.insert("head".into(), [0.0, f32::NAN]);

@@ -1,11 +1,12 @@
 //! burn's CPU backend, with the engine's kernels and the loops of `pointwise.rs`.
 //!
 //! Tensors are f32. One that is not contiguous is copied first; a gradient that nobody else holds is overwritten by
-//! the next. **Threads:** the engine's kernels share one pool of as many threads as rayon has, which burn's own
+//! the next, and the memory of any other tensor that ends here is kept for one to come (`spare.rs`). **Threads:** the engine's kernels share one pool of as many threads as rayon has, which burn's own
 //! operations use; it lives as long as the process, since a backend of burn is a type without a value.
 //! **Not protected against:** wrong shapes, which panic as they do in burn.
 
 use super::pointwise::{self, Extent, Slope};
+use super::spare::Spare;
 use super::{EPSILON, Kind, NormGradients, NormHow, Normalising, VoxelBackend};
 use crate::engine::{Pool, ops};
 use crate::network::api::Flex;
@@ -17,6 +18,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 struct Engine {
     pool: Pool,
     workspace: Mutex<ops::Workspace>,
+    spare: Mutex<Spare>,
 }
 
 fn engine() -> &'static Engine {
@@ -24,7 +26,7 @@ fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| {
         let pool = Pool::new(rayon::current_num_threads()).or_else(|_| Pool::new(1));
         let pool = pool.unwrap_or_else(|why| unreachable!("a pool of one starts no thread: {why}"));
-        Engine { pool, workspace: Mutex::default() }
+        Engine { pool, workspace: Mutex::default(), spare: Mutex::default() }
     })
 }
 
@@ -36,6 +38,24 @@ fn whole(tensor: FlexTensor) -> FlexTensor {
 /// The values of a tensor that [`whole`] gave.
 fn slice(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().expect("contiguous and f32")
+}
+
+/// Memory for a tensor that is about to be written as a whole.
+fn memory(length: usize) -> Vec<f32> {
+    engine().spare.lock().unwrap_or_else(PoisonError::into_inner).take(length)
+}
+
+/// Ends tensors; the memory of those that nobody else holds is kept.
+fn end<const N: usize>(tensors: [FlexTensor; N]) {
+    for tensor in tensors {
+        let whole = tensor.as_slice::<f32>().is_some_and(|values| size_of_val(values) == tensor.bytes().len());
+        if !whole || !tensor.is_unique() {
+            continue;
+        }
+        if let Ok(values) = tensor.into_data().bytes.try_into_vec() {
+            engine().spare.lock().unwrap_or_else(PoisonError::into_inner).give(values);
+        }
+    }
 }
 
 fn make<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> FlexTensor {
@@ -63,7 +83,7 @@ fn computed(
 ) -> Vec<f32> {
     let engine = engine();
     let mut workspace = engine.workspace.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut out = vec![0.0; count];
+    let mut out = memory(count);
     call(&mut workspace, &engine.pool, &mut out).unwrap_or_else(|why| panic!("a layer of the network: {why}"));
     out
 }
@@ -80,6 +100,7 @@ impl VoxelBackend for Flex {
         let y = computed(op.y_len(), |workspace, pool, y| {
             ops::forward(workspace, pool, &op, slice(&x), slice(&weight), bias.as_ref().map(slice), y)
         });
+        end([x]);
         let [d, h, w] = op.out_grid();
         make(y, [op.batch, op.outputs, d, h, w])
     }
@@ -89,7 +110,9 @@ impl VoxelBackend for Flex {
         let dx = computed(op.x_len(), |workspace, pool, dx| {
             ops::backward_data(workspace, pool, &op, slice(&gradient), slice(&weight), dx)
         });
-        make(dx, dims(&x))
+        let dx = make(dx, dims(&x));
+        end([gradient, x]);
+        dx
     }
 
     fn voxel_layer_weight(kind: Kind, x: FlexTensor, weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
@@ -97,28 +120,35 @@ impl VoxelBackend for Flex {
         let dw = computed(op.weight_len(), |workspace, pool, dw| {
             ops::backward_weight(workspace, pool, &op, slice(&x), slice(&gradient), dw)
         });
+        end([x, gradient]);
         make(dw, dims(&weight))
     }
 
     fn voxel_sums(gradient: FlexTensor) -> FlexTensor {
-        let (gradient, extent) = (whole(gradient.clone()), extent(dims(&gradient)));
-        make(pointwise::channel_sums(slice(&gradient), extent), [extent.channels])
+        let (extent, gradient) = (extent(dims(&gradient)), whole(gradient));
+        let sums = pointwise::channel_sums(slice(&gradient), extent);
+        end([gradient]);
+        make(sums, [extent.channels])
     }
 
     fn voxel_statistics(x: FlexTensor) -> (FlexTensor, FlexTensor) {
-        let (x, extent) = (whole(x.clone()), extent(dims(&x)));
+        let (extent, x) = (extent(dims(&x)), whole(x));
         let (mean, variance) = pointwise::statistics(slice(&x), extent);
         (make(mean, [extent.channels]), make(variance, [extent.channels]))
     }
 
     fn voxel_norm(x: FlexTensor, by: Normalising<FlexTensor>, add: Option<FlexTensor>, how: NormHow) -> FlexTensor {
-        let (x, dims, [mean, variance, gamma, beta], add) = (whole(x.clone()), dims(&x), by.map(whole), add.map(whole));
+        let (dims, x, [mean, variance, gamma, beta], add) = (dims(&x), whole(x), by.map(whole), add.map(whole));
         let scale: Vec<f32> = inverse(&variance).iter().zip(slice(&gamma)).map(|(i, g)| i * g).collect();
         let by_channel = slice(&mean).iter().zip(&scale).zip(slice(&beta));
         let shift: Vec<f32> = by_channel.map(|((mean, scale), beta)| beta - mean * scale).collect();
-        let mut y = vec![0.0; slice(&x).len()];
+        let mut y = memory(slice(&x).len());
         let added = add.as_ref().map(slice);
         pointwise::normalise(slice(&x), extent(dims), (&scale, &shift), added, how.rectified, &mut y);
+        end([x]);
+        if let Some(add) = add {
+            end([add]);
+        }
         make(y, dims)
     }
 
@@ -131,8 +161,8 @@ impl VoxelBackend for Flex {
     ) -> NormGradients<FlexTensor> {
         let (dims, x, y, mut gradient) = (dims(&x), whole(x), whole(y), whole(gradient));
         let ([mean, variance, gamma, _], extent) = (by.map(whole), extent(dims));
-        let (inverse, mean, y) = (inverse(&variance), slice(&mean), how.rectified.then(|| slice(&y)));
-        let (beta, by_gamma) = pointwise::gradient_sums(slice(&x), y, slice(&gradient), extent, (mean, &inverse));
+        let (inverse, mean, of_relu) = (inverse(&variance), slice(&mean), how.rectified.then(|| slice(&y)));
+        let (beta, by_gamma) = pointwise::gradient_sums(slice(&x), of_relu, slice(&gradient), extent, (mean, &inverse));
 
         // scale (g - (beta + (x - mean) inverse gamma) / count), gathered by g and x.
         let count = (extent.volumes * extent.voxels) as f32;
@@ -143,15 +173,17 @@ impl VoxelBackend for Flex {
         let slope = Slope { a, b, c };
 
         if gradient.try_storage_mut::<f32>().is_none_or(|all| all.len() != slice(&x).len()) {
-            gradient = make(slice(&gradient).to_vec(), dims);
+            let mut own = memory(slice(&x).len());
+            own.copy_from_slice(slice(&gradient));
+            gradient = make(own, dims);
         }
-        let (dx, add) = match (how.added, y) {
+        let (dx, add) = match (how.added, of_relu) {
             (false, y) => {
                 pointwise::gradient_in_place(slice(&x), y, gradient.storage_mut(), extent, &slope);
                 (gradient, None)
             }
             (true, Some(y)) => {
-                let mut dx = vec![0.0; slice(&x).len()];
+                let mut dx = memory(slice(&x).len());
                 pointwise::gradients_in_place(slice(&x), y, gradient.storage_mut(), extent, &slope, &mut dx);
                 (make(dx, dims), Some(gradient))
             }
@@ -161,6 +193,7 @@ impl VoxelBackend for Flex {
                 (gradient, Some(add))
             }
         };
+        end([x, y]);
         let [gamma, beta] = [by_gamma, beta].map(|sums| make(sums, [extent.channels]));
         NormGradients { x: dx, gamma, beta, add }
     }
@@ -168,18 +201,20 @@ impl VoxelBackend for Flex {
     fn voxel_join(a: FlexTensor, b: FlexTensor) -> FlexTensor {
         let ([n, first, d, h, w], [_, second, ..]) = (dims(&a), dims(&b));
         let (a, b, channels) = (whole(a), whole(b), first + second);
-        let mut out = vec![0.0; n * channels * d * h * w];
+        let mut out = memory(n * channels * d * h * w);
         for (from, count, to) in [(&a, first, 0), (&b, second, first)] {
             pointwise::copy_channels(slice(from), extent(dims(from)), (0, count), &mut out, (channels, to));
         }
+        end([a, b]);
         make(out, [n, channels, d, h, w])
     }
 
     fn voxel_channels(x: FlexTensor, first: usize, count: usize) -> FlexTensor {
         // A copy, not a view: burn adds views value by value, which costs much more.
         let ([n, _, d, h, w], x) = (dims(&x), whole(x));
-        let mut out = vec![0.0; n * count * d * h * w];
+        let mut out = memory(n * count * d * h * w);
         pointwise::copy_channels(slice(&x), extent(dims(&x)), (first, count), &mut out, (count, 0));
+        end([x]);
         make(out, [n, count, d, h, w])
     }
 }

@@ -11,6 +11,7 @@ mod flex;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod gpu;
 mod pointwise;
+mod spare;
 #[cfg(test)]
 mod tests;
 

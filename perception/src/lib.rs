@@ -16,6 +16,7 @@ pub mod bits;
 pub mod distance;
 pub mod engine;
 pub mod model;
+pub mod network;
 pub mod perceive;
 pub mod region;
 pub mod scan;

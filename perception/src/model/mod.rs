@@ -21,6 +21,12 @@
 //! cross-correlations with zero padding, so that stride 1 keeps the edge and stride 2 halves it: output `o` reads
 //! inputs `2 o - 1`, `2 o`, `2 o + 1`. `[a, b]` joins channels, `a` first. **Allocation:** on load.
 
+mod check;
+pub mod file;
+pub mod onnx;
+
+pub use check::{BASE_MAX, CHANNELS_MAX, LEVELS_MAX, ModelFault, WEIGHTS_MAX};
+
 /// What a layer does to the grid, and so the shape of its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -154,7 +154,16 @@ impl Direct {
         let planes = depth.div_ceil(16_usize.div_ceil(groups).clamp(1, depth.div_ceil(4)));
         let so_far = groups * depth.div_ceil(planes);
         let blocks = all.div_ceil(8_usize.div_ceil(so_far).clamp(1, all.div_ceil(2)));
-        Self { form, lattice, outputs, grid, classes, taps, straight, planes, blocks }
+        let mut direct = Self { form, lattice, outputs, grid, classes, taps, straight, planes, blocks };
+        direct.channels_apart(read.iter().product());
+        direct
+    }
+
+    /// What is read has its channels this many floats apart.
+    pub(super) fn channels_apart(&mut self, stride: usize) {
+        if self.form == Form::Point {
+            self.straight = (0..self.lattice.channels).map(|c| (c * stride) as u32).collect();
+        }
     }
 
     /// Taps of all weights.
@@ -241,8 +250,8 @@ impl Direct {
             let chunks = voxels.div_ceil(point::CHUNK);
             pool.run(batch * chunks, &|_, task| {
                 let (n, from) = (task / chunks, task % chunks * point::CHUNK);
-                let (offsets, outputs, relu) = (&self.straight[..], self.outputs, finish.relu);
-                let work = point::Point { x, offsets, outputs, voxels, weights, bias, relu, y, n, from };
+                let (offsets, outputs) = (&self.straight[..], self.outputs);
+                let work = point::Point { x, offsets, outputs, voxels, weights, bias, finish, y, n, from };
                 // SAFETY: the caller's; tasks write disjoint voxels.
                 unsafe { isa.run(&work) };
             });
@@ -374,9 +383,9 @@ impl Task<'_> {
     #[inline(always)]
     unsafe fn rows<V: Simd>(&self, d: usize, block: usize, tile: *const f32) {
         let s = self.shape;
-        let [depth, height, width] = s.grid;
+        let [_, height, width] = s.grid;
         for o in 0..OUTS.min(s.outputs - block * OUTS) {
-            let plane = ((self.part.n * s.outputs + block * OUTS + o) * depth + d) * height * width;
+            let plane = (self.part.n * s.outputs + block * OUTS + o) * self.finish.stride + d * height * width;
             for r in 0..s.lattice.rows.min(height - self.part.first) {
                 let from = tile.wrapping_add(o * s.lattice.lanes * LANES + r * s.lattice.row());
                 // SAFETY: `width` lanes of the tile's row, and this row of the output is this task's alone.
@@ -396,7 +405,7 @@ impl Task<'_> {
         }
         let apart = OUTS * s.lattice.lanes * LANES;
         for o in 0..OUTS.min(s.outputs - block * OUTS) {
-            let plane = ((self.part.n * s.outputs + block * OUTS + o) * depth + z) * height * width;
+            let plane = (self.part.n * s.outputs + block * OUTS + o) * self.finish.stride + z * height * width;
             for r in 0..s.lattice.rows {
                 let y = 2 * (self.part.first + r) + parity[1];
                 if y >= height {

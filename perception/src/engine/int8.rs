@@ -35,6 +35,8 @@ pub(super) struct Call<'a> {
     /// A 1×1×1 layer of other words of channels, added.
     pub(super) skip: Option<Skip<'a>>,
     pub(super) to: To,
+    /// Words between words of channels of the output and of the residual; floats between channels.
+    pub(super) stride: usize,
 }
 
 /// Offsets, weights, scales and biases of one block of outputs.
@@ -153,7 +155,7 @@ impl Task<'_> {
     ) {
         let (s, lattice) = (self.shape, &self.shape.lattice);
         let blocks = lattice.blocks();
-        let [depth, height, width] = s.grid;
+        let [_, height, width] = s.grid;
         let all = s.outputs.next_multiple_of(OUTS);
         let weights = &self.call.weights.taps[block * s.taps + class.start..];
         let scales = &self.call.weights.scales[block * OUTS..][..OUTS];
@@ -174,7 +176,7 @@ impl Task<'_> {
                         let mut places = [(0, 0); 2];
                         for (i, place) in places.iter_mut().enumerate().take(if wide { 2 } else { 1 }) {
                             let (at, left) = lattice.place(blocks, self.part.first, row, b + i);
-                            *place = ((block * 2 * depth + d) * height * width + at, left);
+                            *place = (block * 2 * self.call.stride + d * height * width + at, left);
                         }
                         let words = (s.outputs - block * OUTS).div_ceil(4);
                         if wide {
@@ -230,13 +232,12 @@ impl Task<'_> {
         (offsets, weights, scales, bias): On<'_>,
         (tile, to, places, words): (*const f32, Mutable<i32>, [(usize, usize); 2], usize),
     ) {
-        let [depth, height, width] = self.shape.grid;
         // SAFETY: the caller's; places are in the output, and this task's alone.
         unsafe {
             let sums = dots::<V, FROM, OB, NB>(planes, step, offsets, weights);
             for (q, fours) in (FROM / 4..words).zip(sums.chunks_exact(4)) {
                 for (b, (at, left)) in places.into_iter().enumerate().take(NB) {
-                    let at = at + q * depth * height * width;
+                    let at = at + q * self.call.stride;
                     let mut values = [V::splat(0.0); 4];
                     for (k, value) in values.iter_mut().enumerate() {
                         let o = q * 4 + k;
@@ -308,10 +309,10 @@ impl Task<'_> {
     #[inline(always)]
     unsafe fn floats<V: Simd>(&self, d: usize, block: usize, tile: *const f32, to: Mutable<f32>) {
         let s = self.shape;
-        let [depth, height, width] = s.grid;
-        let finish = Finish { residual: None, skip: None, relu: false };
+        let [_, height, width] = s.grid;
+        let finish = Finish { residual: None, skip: None, relu: false, stride: self.call.stride };
         for o in 0..OUTS.min(s.outputs - block * OUTS) {
-            let plane = ((block * OUTS + o) * depth + d) * height * width;
+            let plane = (block * OUTS + o) * self.call.stride + d * height * width;
             for r in 0..s.lattice.rows.min(height - self.part.first) {
                 let from = tile.wrapping_add(o * s.lattice.lanes * LANES + r * s.lattice.row());
                 // SAFETY: `width` lanes of the tile's row, and this row of the output is this task's alone.
@@ -324,11 +325,11 @@ impl Task<'_> {
     #[inline(always)]
     unsafe fn woven<V: Simd>(&self, d: usize, class: &Class, block: usize, tile: *const f32, to: Mutable<i32>) {
         let s = self.shape;
-        let [depth, height, width] = s.grid;
+        let [_, height, width] = s.grid;
         let z = 2 * d + class.parity[0];
         let apart = OUTS * s.lattice.lanes * LANES;
         for q in (0..2).take_while(|q| block * OUTS + q * 4 < s.outputs) {
-            let plane = ((block * 2 + q) * depth + z) * height * width;
+            let plane = (block * 2 + q) * self.call.stride + z * height * width;
             for r in 0..s.lattice.rows.min(height / 2 - self.part.first) {
                 let from = tile.wrapping_add(q * 4 * s.lattice.lanes * LANES + r * s.lattice.row());
                 let row = plane + (2 * (self.part.first + r) + class.parity[1]) * width;
@@ -489,6 +490,7 @@ mod tests {
             residual: None,
             skip: None,
             to: To::Floats(Mutable(std::ptr::null_mut())),
+            stride: out.iter().product(),
         };
         // As floats: exact but for rounding of scale and bias.
         if kind != Kind::Up2 {

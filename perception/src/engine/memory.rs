@@ -113,21 +113,23 @@ impl<T> Mutable<T> {
     }
 }
 
-/// Channels of one tensor, or of two joined: `[batch, first..., second..., D, H, W]` without a copy.
+/// Channels of one tensor, or of two joined: `[batch, first..., second..., D, H, W]` without a copy. Channels may lie
+/// farther apart than they are long.
 #[derive(Clone, Copy)]
 pub(super) struct Source<T> {
     parts: [Readable<T>; 2],
     channels: [usize; 2],
-    voxels: usize,
+    /// Words between channels.
+    stride: usize,
 }
 
 impl<T> Source<T> {
-    pub(super) fn one(values: *const T, channels: usize, voxels: usize) -> Self {
-        Self::two([values, values], [channels, 0], voxels)
+    pub(super) fn one(values: *const T, channels: usize, stride: usize) -> Self {
+        Self::two([values, values], [channels, 0], stride)
     }
 
-    pub(super) fn two(parts: [*const T; 2], channels: [usize; 2], voxels: usize) -> Self {
-        Self { parts: parts.map(Readable), channels, voxels }
+    pub(super) fn two(parts: [*const T; 2], channels: [usize; 2], stride: usize) -> Self {
+        Self { parts: parts.map(Readable), channels, stride }
     }
 
     /// Whether all channels of a volume follow each other.
@@ -140,9 +142,9 @@ impl<T> Source<T> {
     pub(super) fn channel(&self, n: usize, c: usize) -> *const T {
         let [first, second] = self.channels;
         if c < first {
-            self.parts[0].0.wrapping_add((n * first + c) * self.voxels)
+            self.parts[0].0.wrapping_add((n * first + c) * self.stride)
         } else {
-            self.parts[1].0.wrapping_add((n * second + c - first) * self.voxels)
+            self.parts[1].0.wrapping_add((n * second + c - first) * self.stride)
         }
     }
 }

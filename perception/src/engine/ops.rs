@@ -150,7 +150,7 @@ impl Workspace {
         self.scratch.fit(pool.threads(), wino.scratch());
         let source = Source::one(x.as_ptr(), inputs, op.grid.iter().product());
         let (on, y) = ((pool, self.isa, self.scratch.share()), Mutable(y.as_mut_ptr()));
-        let finish = Finish { residual: None, skip: None, relu: false };
+        let finish = Finish { residual: None, skip: None, relu: false, stride: op.grid.iter().product() };
         // SAFETY: lengths were checked by the caller, the instructions in `on`.
         unsafe { wino.run(on, op.batch, source, taps, &self.bias, finish, y) };
     }
@@ -191,7 +191,7 @@ impl Workspace {
         self.scratch.fit(pool.threads(), direct.scratch());
         let source = Source::one(x.as_ptr(), inputs, read.iter().product());
         let (on, y) = ((pool, self.isa, self.scratch.share()), Mutable(y.as_mut_ptr()));
-        let finish = Finish { residual: None, skip: None, relu: false };
+        let finish = Finish { residual: None, skip: None, relu: false, stride: grid.iter().product() };
         // SAFETY: lengths were checked by the caller, the instructions in `on`.
         unsafe { direct.run(on, op.batch, source, packed, &self.bias, finish, y) };
     }
@@ -517,6 +517,8 @@ mod tests {
             (3, 2, 3, [2, 3, 5]),
             (40, 24, 1, [4, 4, 4]),
             (4, 3, 1, [5, 2, 49]),
+            (10, 1, 1, [5, 5, 31]),
+            (9, 5, 2, [4, 21, 20]),
         ] {
             for (kind, isa) in KINDS.into_iter().flat_map(|kind| available().map(move |isa| (kind, isa))) {
                 check(isa, 2, Layer { kind, inputs, outputs, batch, grid }, 7);

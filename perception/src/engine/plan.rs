@@ -125,7 +125,7 @@ impl Plan {
         let units = |id: Id| {
             let tensor = &program.tensors[id];
             let given = if bytes.is_none() { program.given(id) } else { id + 1 == program.tensors.len() };
-            let words = if floats(id) { tensor.channels } else { tensor.channels.div_ceil(4) } * tensor.voxels();
+            let words = if floats(id) { tensor.channels } else { tensor.channels.div_ceil(4) } * program.stride(id);
             if given { 0 } else { words.div_ceil(LANES) }
         };
         let (starts, end) = program.arena(units);
@@ -248,9 +248,12 @@ impl Plan {
             self.step(frame, step);
             let to = self.program.steps[step].to;
             let tensor = &self.program.tensors[to];
-            // SAFETY: the step has written this tensor, and nothing else runs.
-            let values = unsafe { std::slice::from_raw_parts(self.at(frame, to).0, tensor.channels * tensor.voxels()) };
-            widen(&mut calibration.ranges[to], values);
+            for c in 0..tensor.channels {
+                let at = self.at(frame, to).0.wrapping_add(c * self.program.stride(to));
+                // SAFETY: the step has written this channel, and nothing else runs.
+                let values = unsafe { std::slice::from_raw_parts(at, tensor.voxels()) };
+                widen(&mut calibration.ranges[to], values);
+            }
         }
         Ok(())
     }
@@ -305,7 +308,9 @@ impl Plan {
     /// Tensors joined, in words of `T`, `channels` words each.
     fn source<T>(&self, frame: Frame<'_>, from: &[Id], channels: [usize; 2]) -> Source<T> {
         let part = |i: usize| self.at(frame, *from.get(i).unwrap_or(&from[0])).0.cast::<T>();
-        Source::two([part(0), part(1)], channels, self.program.tensors[from[0]].voxels())
+        let stride = self.program.stride(from[0]);
+        debug_assert!(from.iter().all(|id| self.program.stride(*id) == stride), "joined tensors are laid out alike");
+        Source::two([part(0), part(1)], channels, stride)
     }
 
     fn channels(&self, from: &[Id]) -> [usize; 2] {
@@ -331,13 +336,13 @@ impl Plan {
                 let x = self.source(frame, from, self.channels(from));
                 let skip = skip.as_ref().map(|(_, from)| (self.source(frame, from, self.channels(from)), &point[..]));
                 let residual = residual.map(|id| self.at(frame, id));
-                let finish = Finish { residual, skip, relu: *relu };
+                let finish = Finish { residual, skip, relu: *relu, stride: self.program.stride(to) };
                 // SAFETY: as the function says.
                 unsafe { wino.run(frame.on, 1, x, weights, bias, finish, self.to(frame, to)) };
             }
             (Work::Layer { from, relu, .. }, Ready::Direct { direct, weights, bias }) => {
                 let x = self.source(frame, from, self.channels(from));
-                let finish = Finish { residual: None, skip: None, relu: *relu };
+                let finish = Finish { residual: None, skip: None, relu: *relu, stride: self.program.stride(to) };
                 // SAFETY: as the function says.
                 unsafe { direct.run(frame.on, 1, x, weights, bias, finish, self.to(frame, to)) };
             }
@@ -355,10 +360,10 @@ impl Plan {
                     let steps = self.bytes[id].scale / self.bytes[to].scale;
                     (Readable(self.at(frame, id).0.cast::<i32>()), steps)
                 });
-                let at = self.to(frame, to);
+                let (at, stride) = (self.to(frame, to), self.program.stride(to));
                 let to = if self.program.floats(to) { To::Floats(at) } else { To::Bytes(Mutable(at.get().cast())) };
                 let x = self.source(frame, from, *words);
-                let call = int8::Call { x, fills, weights, residual, skip, to };
+                let call = int8::Call { x, fills, weights, residual, skip, to, stride };
                 // SAFETY: as the function says.
                 unsafe { int8::run(direct, frame.on, call) };
             }

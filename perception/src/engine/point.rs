@@ -7,6 +7,7 @@
 use super::memory::{Mutable, Source};
 use super::simd::{LANES, Simd, Work};
 use super::taps::{OUTS, Tap, sums};
+use super::wino::Finish;
 
 /// Voxels in a task.
 pub(super) const CHUNK: usize = 4096;
@@ -21,7 +22,7 @@ pub(super) struct Point<'a> {
     /// `[out / 8][in][8]`.
     pub(super) weights: &'a [Tap<f32>],
     pub(super) bias: &'a [f32],
-    pub(super) relu: bool,
+    pub(super) finish: Finish<'a>,
     pub(super) y: Mutable<f32>,
     pub(super) n: usize,
     pub(super) from: usize,
@@ -56,7 +57,7 @@ impl Work for Point<'_> {
 
 impl Point<'_> {
     fn to(&self, o: usize, at: usize) -> *mut f32 {
-        self.y.get().wrapping_add((self.n * self.outputs + o) * self.voxels + at)
+        self.y.get().wrapping_add((self.n * self.outputs + o) * self.finish.stride + at)
     }
 
     #[inline(always)]
@@ -70,7 +71,7 @@ impl Point<'_> {
                 let bias = V::splat(self.bias[o]);
                 for (b, sum) in row.into_iter().enumerate() {
                     let value = V::add(sum, bias);
-                    let value = if self.relu { V::max(value, V::splat(0.0)) } else { value };
+                    let value = if self.finish.relu { V::max(value, V::splat(0.0)) } else { value };
                     V::store(self.to(o, at + b * LANES), value);
                 }
             }
@@ -89,7 +90,7 @@ impl Point<'_> {
                 }
                 sum += self.bias[o];
                 // SAFETY: this task's own voxel.
-                unsafe { self.to(o, at).write(if self.relu { sum.max(0.0) } else { sum }) };
+                unsafe { self.to(o, at).write(if self.finish.relu { sum.max(0.0) } else { sum }) };
             }
         }
     }

@@ -164,7 +164,8 @@ pub(super) fn step(model: &Model, program: &Program, work: &Work, to: Id, bytes:
         return Ready::Int8 { fills: joined.fills(), direct, weights, words, skip };
     }
     if *kind != Kind::Conv3 {
-        let direct = Direct::new(form(*kind), layer.shape.inputs, outputs, read, written);
+        let mut direct = Direct::new(form(*kind), layer.shape.inputs, outputs, read, written);
+        direct.channels_apart(program.stride(from[0]));
         let mut weights = vec![[0.0; OUTS]; direct.all_taps()];
         direct.weights(weight, &mut weights);
         return Ready::Direct { direct, weights, bias: padded(&layer.bias, None) };

@@ -105,6 +105,15 @@ impl Program {
             || self.steps.iter().any(|s| matches!(s.work, Work::Cell { gates, .. } if gates == id))
     }
 
+    /// Words between a tensor's channels. Channels of large tensors would lie a power of two apart, and so in the same
+    /// few places of every cache: they get a gap. What the caller holds and what the cell reads has none.
+    pub(super) fn stride(&self, id: Id) -> usize {
+        const GAP: usize = 33 * 16;
+        let cell = |s: &Step| matches!(s.work, Work::Cell { gates, encoded } if [gates, encoded, s.to].contains(&id));
+        let plain = self.given(id) || self.steps.iter().any(cell) || self.tensors[id].edge < 32;
+        self.tensors[id].voxels() + if plain { 0 } else { GAP }
+    }
+
     fn lives(&mut self) {
         for (at, step) in self.steps.iter().enumerate() {
             let mut touched = vec![step.to];

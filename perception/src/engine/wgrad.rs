@@ -161,10 +161,7 @@ impl Work for Task<'_> {
         let lattice = &s.lattice;
         let sums = self.memory.wrapping_add(lattice.words() + s.packed_coarse());
         // SAFETY: the scratch is ours and large enough.
-        unsafe {
-            lattice.clear(self.memory, |_| 0);
-            fill_words(sums, s.blocks * s.sums(), 0.0);
-        }
+        unsafe { fill_words(sums, s.blocks * s.sums(), 0.0) };
         let depth = lattice.out[0];
         let each = (s.batch * depth).div_ceil(s.parts);
         let mine = self.part * each..((self.part + 1) * each).min(s.batch * depth);
@@ -189,6 +186,9 @@ impl Task<'_> {
         let lattice = &s.lattice;
         let stride = lattice.stride as isize;
         let coarse = self.memory.wrapping_add(lattice.words());
+        // Rows outside the volume are not those of the group before.
+        // SAFETY: the scratch is ours and large enough.
+        unsafe { lattice.clear(self.memory, |_| 0) };
         let mut packed = planes.start as isize * stride + lattice.low;
         let mut start = planes.start;
         while start < planes.end {

@@ -24,6 +24,9 @@ use super::simd::{LANES, Simd, Work};
 use super::taps::{OUTS, Tap, sums, sums_on};
 use super::{Isa, Pool};
 
+/// Where a block's input lies, and the taps of the 1×1×1 layer that joins the sums.
+type Joined<'a> = (*const f32, &'a [Tap<f32>]);
+
 /// Planes that are kept packed.
 const RING: usize = 3;
 
@@ -65,6 +68,8 @@ pub(super) struct Finish<'a> {
     pub(super) skip: Option<(Source<f32>, &'a [Tap<f32>])>,
     /// Negative values become 0.
     pub(super) relu: bool,
+    /// Floats between channels of the output and of the residual.
+    pub(super) stride: usize,
 }
 
 impl Wino {
@@ -327,8 +332,8 @@ impl Task<'_> {
             }
         };
         for o in 0..OUTS.min(s.outputs - block * OUTS) {
-            let plane = (n * s.outputs + block * OUTS + o) * depth + d;
-            each(self.y.get().cast_const().wrapping_add(plane * height * width), true);
+            let plane = (n * s.outputs + block * OUTS + o) * self.finish.stride + d * height * width;
+            each(self.y.get().cast_const().wrapping_add(plane), true);
         }
         if next && d + 2 < depth {
             for c in 0..s.inputs {
@@ -389,7 +394,7 @@ impl Task<'_> {
         planes: &[*const f32],
         step: usize,
         weights: &[Tap<f32>],
-        (bias, skip): (&[f32; OUTS], Option<(*const f32, &[Tap<f32>])>),
+        (bias, skip): (&[f32; OUTS], Option<Joined<'_>>),
         tile: *mut f32,
     ) {
         let s = self.shape;
@@ -467,10 +472,10 @@ impl Task<'_> {
     #[inline(always)]
     unsafe fn rows<V: Simd>(&self, n: usize, d: usize, first: usize, block: usize, tile: *const f32) {
         let s = self.shape;
-        let [depth, height, width] = s.grid;
+        let [_, height, width] = s.grid;
         let row = if s.flat { width } else { s.lanes / s.pairs * LANES };
         for o in 0..OUTS.min(s.outputs - block * OUTS) {
-            let plane = ((n * s.outputs + block * OUTS + o) * depth + d) * height * width;
+            let plane = (n * s.outputs + block * OUTS + o) * self.finish.stride + d * height * width;
             for pair in 0..s.pairs {
                 for half in 0..2 {
                     let h = 2 * (first + pair) + half;
@@ -556,7 +561,8 @@ mod tests {
         let half = inputs / 2 * voxels;
         let x = [&x[..batch * half], &x[batch * half..]];
         let source = Source::two(x.map(<[f32]>::as_ptr), [inputs / 2, inputs - inputs / 2], voxels);
-        let finish = Finish { residual: Some(Readable(residual.as_ptr())), skip: Some((source, &skip)), relu: true };
+        let residual_at = Some(Readable(residual.as_ptr()));
+        let finish = Finish { residual: residual_at, skip: Some((source, &skip)), relu: true, stride: voxels };
         // SAFETY: every length is as the layer says.
         unsafe {
             let on = (&pool, isa, scratch.share());

@@ -36,7 +36,7 @@ PACKAGES := build-essential pkg-config \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 # Other people's programs that tests hold ours against; a test whose peer cannot be had prints `not run`.
 TEST_PACKAGES := dcmtk dicom3tools python3-venv
-PYDICOM := 3.0.2
+PEERS := pydicom==3.0.2 onnxruntime==1.24.1 numpy
 SCREENSHOT_PACKAGES := python3-venv xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 ffmpeg
 RERUN := 0.36.3
 
@@ -79,8 +79,8 @@ test: setup peers
 # Not having them fails no build: the tests say so.
 peers:
 	-$(call install,$(TEST_PACKAGES))
-	-@[ -x target/peers/bin/python ] || { python3 -m venv target/peers && \
-	  target/peers/bin/pip install -q pydicom==$(PYDICOM) numpy; }
+	-@target/peers/bin/python -c "import pydicom, onnxruntime" 2>/dev/null || { \
+	  python3 -m venv target/peers && target/peers/bin/pip install -q $(PEERS); }
 
 lint: setup
 	$(CARGO) fmt --all --check

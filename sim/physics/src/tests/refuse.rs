@@ -226,6 +226,18 @@ fn retract() {
 }
 
 #[test]
+fn what_a_motion_removed_is_not_in_the_way_out_of_its_end() {
+    // The same place: pressed into tissue it is refused, in what the motion itself has cut it is not.
+    let phantom = Phantom::new().at(down(0.0, 0.0, 60.0));
+    let cut = phantom.motion([to(0.0, 0.0, 49.0, 5.0, Energy::OFF), to(0.0, 0.0, 45.0, 2.0, Energy::CUT)]);
+    let out = step(&phantom, USUAL, &phantom.input(vec![cut]));
+    assert!(out.approved.is_some(), "{:#?}", out.verdicts[0].checks.iter().map(crate::words).collect::<Vec<_>>());
+    // And it is there again for the next plan.
+    let press = phantom.motion([to(0.0, 0.0, 45.0, 5.0, Energy::OFF)]);
+    refused(&phantom, press, USUAL, Check::Indentation);
+}
+
+#[test]
 fn a_motion_that_ends_where_no_way_leads_out() {
     // From 60° off upright, the shaft is laid down until it leads nowhere out; 65° is allowed.
     let lying = |degrees: f64, z: f64| {

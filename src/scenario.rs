@@ -211,7 +211,7 @@ impl Run {
             Plans::Greedy => Box::new(greedy),
             Plans::Oracle => Box::new(Oracle::new(greedy, world.clone())),
         };
-        let made = session::stages(config, &theatre, planner)?;
+        let made = session::stages(config, &theatre, Box::new(session::classical(config)), planner)?;
         let clock = SimClock::new();
         let (latches, events, flowing) = (Latches::default(), Events::default(), Arc::new(Flowing::default()));
         let mut topics = Topics::new();

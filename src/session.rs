@@ -23,8 +23,10 @@ use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::{Publisher, Subscriber};
 use bregma_ingest::mri;
 use bregma_patient::{ImportedAnatomy, Patient, SharedWorld, World};
+use bregma_perception::engine::{Pool, Precision};
 use bregma_perception::perceive::Estimator;
 use bregma_perception::perceive::classical::Classical;
+use bregma_perception::perceive::network::Rehearsed;
 use bregma_physics::Approved;
 use bregma_planning::{Greedy, Planner};
 use std::path::Path;
@@ -69,6 +71,22 @@ pub fn greedy(config: &Config) -> anyhow::Result<Greedy> {
     Greedy::new(config.greedy).context("in [greedy]")
 }
 
+/// The classical estimator, as configured.
+#[must_use]
+pub fn classical(config: &Config) -> Classical {
+    Classical::new(perceive_settings(config).classical)
+}
+
+/// The classical estimator with an untrained network at work beside it, on all cores.
+///
+/// # Errors
+/// When the system gives no threads, or the engine refuses the network.
+pub fn rehearsed(config: &Config, precision: Precision) -> anyhow::Result<Rehearsed> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let pool = Arc::new(Pool::new(cores).context("no threads for the network")?);
+    Ok(Rehearsed::new(classical(config), precision, 0, pool)?)
+}
+
 /// Makes plan, validate and command.
 ///
 /// # Errors
@@ -89,11 +107,16 @@ pub fn last_rooms(config: &Config, mount: ArmMount, planner: Box<dyn Planner>) -
 ///
 /// # Errors
 /// When a setting is refused.
-pub fn stages(config: &Config, theatre: &Theatre, planner: Box<dyn Planner>) -> anyhow::Result<Made> {
+pub fn stages(
+    config: &Config,
+    theatre: &Theatre,
+    estimator: Box<dyn Estimator>,
+    planner: Box<dyn Planner>,
+) -> anyhow::Result<Made> {
     use bregma_perception::{align, perceive};
     let align = align::Align::new(align_settings(config, theatre));
-    let perceive = perceive::Perceive::new(perceive_settings(config));
-    let model = model(config, &planner.model());
+    let model = model(&estimator.digest(), &planner.model());
+    let perceive = perceive::Perceive::with_estimator(perceive_settings(config), estimator);
     let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount, planner)?;
     Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model })
 }
@@ -113,9 +136,8 @@ pub fn align_settings(config: &Config, theatre: &Theatre) -> bregma_perception::
 
 /// Estimator and planner together, as reports name them.
 #[must_use]
-pub fn model(config: &Config, planner: &Digest) -> Digest {
-    let estimator = Classical::new(perceive_settings(config).classical);
-    Digester::new("bregma models 1").digest(&Estimator::digest(&estimator)).digest(planner).finish()
+pub fn model(estimator: &Digest, planner: &Digest) -> Digest {
+    Digester::new("bregma models 1").digest(estimator).digest(planner).finish()
 }
 
 fn perceive_settings(config: &Config) -> bregma_perception::perceive::Settings {

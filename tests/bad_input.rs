@@ -147,3 +147,30 @@ fn a_disk_that_fills_up_while_recording_holds_with_its_reason_and_keeps_what_was
     assert_eq!(status, 1, "{text}");
     assert!(text.contains("cut off"), "{text}");
 }
+
+#[test]
+fn an_export_says_what_is_wrong_with_weights_edge_or_place() {
+    let folder = folder();
+    let onnx = folder.path().join("network.onnx");
+    let onnx = onnx.to_str().expect("a path of plain letters");
+    refused(folder.path(), &["export", "--onnx", onnx], &["--model", "--untrained"]);
+    refused(folder.path(), &["export", "--onnx", onnx, "--untrained", "1", "--edge", "60"], &["60", "multiple of 8"]);
+    refused(folder.path(), &["export", "--onnx", "absent/network.onnx", "--untrained", "1"], &["absent/network.onnx"]);
+    let broken = folder.path().join("broken.bregma");
+    std::fs::write(&broken, b"no model").expect("the folder is writable");
+    let broken = broken.to_str().expect("a path of plain letters");
+    refused(folder.path(), &["export", "--onnx", onnx, "--model", broken], &["broken.bregma", "byte"]);
+    assert!(!Path::new(onnx).exists(), "what was refused leaves no file");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_fault() {
+    use std::process::{Command, Stdio};
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_bregma"));
+    let doctor = doctor.arg("doctor").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut doctor = doctor.spawn().expect("the program starts");
+    drop(doctor.stdout.take());
+    let said = doctor.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(!text.contains("panicked"), "{text}");
+}

@@ -137,3 +137,18 @@ fn a_recorded_session_replays_to_the_byte_and_survives_being_cut() {
         assert_eq!(status, 0, "{text}");
     }
 }
+
+#[test]
+fn a_network_is_exported_the_same_each_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let export = |name: &str, seed: &str| {
+        let (status, text) =
+            said(&bregma(folder.path(), &["export", "--onnx", name, "--untrained", seed, "--edge", "16"]));
+        assert_eq!(status, 0, "{text}");
+        assert!(text.contains("UNTRAINED"), "{text}");
+        std::fs::read(folder.path().join(name)).expect("it was written")
+    };
+    let first = export("first.onnx", "1");
+    assert_eq!(first, export("again.onnx", "1"));
+    assert_ne!(first, export("other.onnx", "2"));
+}

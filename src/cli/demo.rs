@@ -10,6 +10,8 @@ use crate::session::{self, Simulated, WorldEdges, live};
 use anyhow::{Context, bail, ensure};
 use bregma_core::time::{Clock, Duration, Instant};
 use bregma_ingest::video;
+use bregma_perception::engine::Precision;
+use bregma_perception::perceive::Estimator;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::atomic::Ordering;
 use std::time::Duration as StdDuration;
@@ -51,9 +53,6 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let Source::DigitalPatient(source) = &config.source else {
         bail!("the demo needs `source.kind = \"digital_patient\"`; for real sources there is `bregma run`");
     };
-    match args.engine {
-        Engine::Auto | Engine::Classical => {}
-    }
 
     let spinner = spinner(format!("growing patient {}", args.seed));
     let simulated = Simulated::new(source, None, args.seed)?;
@@ -63,7 +62,12 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let volumes = simulated.scans(folder.path())?;
     let theatre = simulated.theatre();
     spinner.set_message("opening the house");
-    let made = session::stages(&config, &theatre, Box::new(session::greedy(&config)?))?;
+    let estimator: Box<dyn Estimator> = match args.engine {
+        Engine::Auto | Engine::Classical => Box::new(session::classical(&config)),
+        Engine::CpuInt8 => Box::new(session::rehearsed(&config, Precision::Int8)?),
+        Engine::CpuF32 => Box::new(session::rehearsed(&config, Precision::F32)?),
+    };
+    let made = session::stages(&config, &theatre, estimator, Box::new(session::greedy(&config)?))?;
     let model = made.model;
     let outputs = live::Outputs {
         record: args.record.clone(),
@@ -100,7 +104,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let case = evaluator.report(&Ingredients {
         seed: args.seed,
         planner: "greedy",
-        engine: "classical",
+        engine: args.engine.name(),
         world: &world,
         supervisor: &supervisor,
         flowing: &flowing,

@@ -2,8 +2,9 @@
 
 use super::{Goal, say};
 use crate::config::Config;
+use bregma_perception::engine::Isa;
+use bregma_perception::network::device::{Choice, Runs, Wish, choose};
 use std::net::TcpListener;
-use std::path::Path;
 
 /// Runs it. The goal is held when everything that `bregma demo` needs is there.
 ///
@@ -13,9 +14,8 @@ pub fn run() -> anyhow::Result<Goal> {
     let mut held = true;
     say(format!("bregma {} ({})", env!("CARGO_PKG_VERSION"), crate::report::commit()));
     say(format!("machine    {}", crate::bench::machine()));
-    say(format!("vector     {}", vector()));
-    say(format!("gpu        {}", gpu()));
-    say("engine     auto takes the classical estimator: it is the only one yet");
+    say("engine     auto takes the classical estimator: the network has no trained weights yet");
+    say(format!("network    would run on {}", network()));
     match bregma_ingest::video::gstreamer_version() {
         Ok(version) => say(format!("gstreamer  {version}")),
         Err(why) => {
@@ -43,27 +43,17 @@ pub fn run() -> anyhow::Result<Goal> {
     Ok(if held { Goal::Held } else { Goal::Missed })
 }
 
-fn vector() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::is_x86_feature_detected!("avx512vnni") {
-            return "AVX-512 with VNNI";
-        }
-        if std::is_x86_feature_detected!("avx512f") {
-            return "AVX-512";
-        }
-        if std::is_x86_feature_detected!("avx2") {
-            return "AVX2";
-        }
-    }
-    "portable code only"
-}
-
-/// What can be told without a driver's library: nothing here uses a GPU yet.
-fn gpu() -> String {
-    let device = Path::new("/proc/driver/nvidia/gpus");
-    match std::fs::read_dir(device) {
-        Ok(gpus) => format!("{} NVIDIA device(s); nothing uses them yet", gpus.count()),
-        Err(_) => "none (nothing needs one yet)".to_owned(),
-    }
+/// What the network would run on, and why.
+fn network() -> String {
+    let Choice { runs, why } = choose(Wish::Auto);
+    let by = match runs {
+        Runs::Cpu => match Isa::detect() {
+            Isa::Avx512 => "our own engine on the processor, by AVX-512 with VNNI",
+            Isa::Avx2 => "our own engine on the processor, by AVX2",
+            Isa::Portable => "our own engine on the processor, by portable code, which is slower",
+        },
+        Runs::Cuda => "burn on CUDA",
+        Runs::Wgpu => "burn on wgpu",
+    };
+    format!("{by} ({why})")
 }

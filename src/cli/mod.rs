@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod inspect;
 pub mod patient;
 pub mod replay;
@@ -14,6 +15,7 @@ use anyhow::Context;
 use bregma_patient::{ImportedAnatomy, WorldKind, import_anatomy};
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// How a command ended.
@@ -52,6 +54,7 @@ pub enum Command {
     #[command(after_help = "\
 Example:
   bregma demo --seed 7 --record out/demo.mcap --rrd out/demo.rrd --report out/demo.json
+  bregma demo --engine cpu-int8      with the network at work on every frame
 Look at it live with `rerun rerun+http://127.0.0.1:9876/proxy`, or afterwards with `rerun out/demo.rrd`.")]
     Demo(DemoArgs),
     /// The runtime on real sources: any GStreamer string, MRI from disk, tracking over OpenIGTLink.
@@ -75,6 +78,12 @@ Example:
     /// The digital patient.
     #[command(subcommand)]
     Patient(PatientCommand),
+    /// A network as ONNX, for other people's runtimes.
+    #[command(after_help = "\
+Examples:
+  bregma export --onnx out/network.onnx --untrained 1     first weights from a seed: to time or to try a runtime with
+  bregma export --onnx out/network.onnx --model trained.bregma")]
+    Export(ExportArgs),
     /// What a recording holds.
     #[command(after_help = "Example:\n  bregma inspect out/demo.mcap")]
     Inspect {
@@ -129,6 +138,24 @@ pub struct DemoArgs {
     pub config: Option<PathBuf>,
 }
 
+/// Options of `export`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("weights").required(true)))]
+pub struct ExportArgs {
+    /// Where to write it.
+    #[arg(long, value_name = "FILE.onnx")]
+    pub onnx: PathBuf,
+    /// A model's file.
+    #[arg(long, value_name = "FILE", group = "weights")]
+    pub model: Option<PathBuf>,
+    /// The default network with first weights from a seed.
+    #[arg(long, value_name = "SEED", group = "weights")]
+    pub untrained: Option<u64>,
+    /// Voxels along each edge of the volumes that it will take.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub edge: usize,
+}
+
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
@@ -144,8 +171,24 @@ pub struct RunArgs {
 pub enum Engine {
     /// The best that keeps up on this machine. At present that is the classical estimator.
     Auto,
+    /// The network in int8 on the processor. No trained weights exist yet: an untrained network does all its work on
+    /// every frame, for timing, and the margin stays the classical estimator's.
+    CpuInt8,
+    /// The same in f32.
+    CpuF32,
     /// The classical estimator: tissue contrast, swept cavity, video evidence.
     Classical,
+}
+
+impl Engine {
+    /// As a report says it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Auto | Self::Classical => "classical",
+            Self::CpuInt8 => "classical, untrained cpu-int8 beside it",
+            Self::CpuF32 => "classical, untrained cpu-f32 beside it",
+        }
+    }
 }
 
 /// Who plans.
@@ -314,6 +357,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Run(args) => run::run(&args),
         Command::Check { config } => check::run(&config),
         Command::Doctor => doctor::run(),
+        Command::Export(args) => export::run(&args),
         Command::Scenario(ScenarioCommand::Run(args)) => scenario::run(&args),
         Command::Patient(PatientCommand::Show(args)) => patient::show(&args),
         Command::Patient(PatientCommand::Table(args)) => patient::table(&args),
@@ -324,10 +368,10 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
     }
 }
 
-/// Prints a line for the person at the console: the one place that does.
-#[expect(clippy::print_stdout, reason = "what a command says to the person who called it")]
+/// Prints a line for the person at the console: the one place that does. Where nobody listens any more, as behind
+/// `| head`, it is lost.
 pub fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Reads somebody's head, shows how far it is, and says what may be wrong with it.

@@ -37,7 +37,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
         bail!("`run` needs `source.kind = \"theatre\"`; for the digital patient there is `bregma demo`");
     };
     let (theatre, volumes) = open(&config, sources)?;
-    let made = session::stages(&config, &theatre, Box::new(session::greedy(&config)?))?;
+    let made =
+        session::stages(&config, &theatre, Box::new(session::classical(&config)), Box::new(session::greedy(&config)?))?;
     let outputs =
         live::Outputs { record: None, display: Options { serve: Some(config.display), rrd: None }, seed: None };
     let (mut running, mut doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;

@@ -5,7 +5,8 @@ use crate::bench::cpu;
 use crate::report::{Case, Head, Outcome, SCHEMA, SuiteReport, SuiteSettings, Summary, wilson95};
 use crate::scenario::{self, Plans, Played, Suite};
 use crate::session;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use bregma_perception::perceive::Estimator;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,10 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     };
     match args.engine {
         Engine::Auto | Engine::Classical => {}
+        Engine::CpuInt8 | Engine::CpuF32 => bail!(
+            "--engine: an untrained network changes no case, and trained weights do not exist yet; \
+             `auto` and `classical` are right here, `bregma demo` times the network"
+        ),
     }
     suite.world = args.world.into();
     suite.planner = match args.planner {
@@ -88,7 +93,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     let cases: Vec<Case> = done.into_iter().map(|(case, _)| case).collect();
     let summary = summarise(&cases);
 
-    let model = session::model(&config, &suite.planner.model(&config)?);
+    let model = session::model(&session::classical(&config).digest(), &suite.planner.model(&config)?);
     let report = SuiteReport {
         head: Head {
             schema: SCHEMA,

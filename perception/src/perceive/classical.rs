@@ -10,6 +10,7 @@
 use super::prior::{Prior, PriorSettings};
 use super::{Estimator, View};
 use crate::align::SEEN_AGE_SCALE_S;
+use crate::engine::EngineError;
 use bregma_core::digest::{Digest, Digester};
 use bregma_core::flow::{ROI_EDGE, ROI_SPACING_MM, ROI_VOXELS};
 
@@ -166,7 +167,7 @@ impl Estimator for Classical {
         self.digest
     }
 
-    fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) {
+    fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError> {
         if self.epoch != Some(view.frame.epoch) {
             self.begin(view);
         }
@@ -181,11 +182,12 @@ impl Estimator for Classical {
             let reached = std::mem::take(&mut self.reached[index]);
             residual[index] = share_of(self.logit[index] + reached.weighted / reached.weight * reached.nearest);
         }
+        Ok(())
     }
 }
 
 /// Probability of log-odds, 0 to 255; 128 and above from 0 on.
-fn share_of(logit: f32) -> u8 {
+pub(super) fn share_of(logit: f32) -> u8 {
     (255.0 / (1.0 + libm::expf(-logit))).round() as u8
 }
 

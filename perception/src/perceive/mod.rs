@@ -2,7 +2,7 @@
 //!
 //! An [`Estimator`] says how likely each voxel of the fine region is residual core; the core is where that
 //! is at least one half, specks apart; its exact signed distance is the margin. The classical estimator is
-//! [`classical::Classical`]; a network stands beside it behind the same trait.
+//! [`classical::Classical`]; a network, [`network::Networked`], stands beside it behind the same trait.
 //!
 //! **Units:** as in `flow::Scene`. **Interval:** half-width 1.96 × `errors.total()` plus half a voxel,
 //! doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`.
@@ -15,11 +15,13 @@
 
 pub mod classical;
 pub mod forbidden;
+pub mod network;
 pub mod prior;
 mod whole;
 
 use crate::bits::VoxelBits;
 use crate::distance::{DistanceTransform, NOWHERE, surface_mm};
+use crate::engine::EngineError;
 use crate::region::Flood;
 use crate::scan::{BadScan, Scan};
 use bregma_core::digest::Digest;
@@ -66,7 +68,10 @@ pub trait Estimator: Send {
     fn digest(&self) -> Digest;
     /// Writes the probability of residual core, `[64³]`, 0 to 255. Keeps its memory as long as the frame's
     /// epoch lasts, allocates nothing, and depends on nothing but the views it was given.
-    fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]);
+    ///
+    /// # Errors
+    /// When the engine refuses the frame, as for a value that is not finite. `residual` then says nothing.
+    fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError>;
 }
 
 /// What perceive needs to know beside its estimator.
@@ -122,6 +127,9 @@ pub enum Fault {
         /// Its values.
         values: usize,
     },
+    /// The engine refuses a frame.
+    #[error("the estimator: {0}")]
+    Estimator(#[from] EngineError),
     /// Nobody lets go of scenes.
     #[error(transparent)]
     PoolDry(#[from] PoolDry),
@@ -279,6 +287,7 @@ impl Stage for Perceive {
         let id = Sequence(self.last.0 + 1);
         let (work, estimator, whole) = (&mut self.work, &mut self.estimator, &mut self.whole);
         let least = (self.settings.speck_ml / frame.grid.voxel_ml()).ceil() as usize;
+        let mut estimated = Ok(());
         let scene = self.scenes.write(|scene| {
             scene.id = id;
             scene.trace = frame.trace;
@@ -291,12 +300,13 @@ impl Stage for Perceive {
             scene.model = estimator.digest();
             work.open(frame);
             let view = View { frame, cavity: &work.cavity, wall: &work.wall, brain: &work.brain };
-            estimator.estimate(&view, &mut scene.residual);
+            estimated = estimator.estimate(&view, &mut scene.residual);
             work.measure(scene, least);
             work.describe(frame, scene);
             whole.overlay(&work.core, scene);
             scene.digest = scene.digest_of_bytes();
         })?;
+        estimated?;
         self.last = id;
         *out = Some(scene);
         Ok(())

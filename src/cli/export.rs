@@ -1,0 +1,49 @@
+//! `bregma export`: a network as ONNX, for other people's runtimes.
+
+use super::{ExportArgs, Goal, say};
+use anyhow::Context;
+use bregma_core::flow::roi_channels_digest;
+use bregma_perception::model::file::ModelFile;
+use bregma_perception::model::{Model, onnx};
+use bregma_perception::perceive::network::untrained;
+use std::io::BufWriter;
+use std::path::Path;
+
+/// Runs it.
+///
+/// # Errors
+/// A model that is none or of another runtime, an edge that does not fit, a file that cannot be written.
+pub fn run(args: &ExportArgs) -> anyhow::Result<Goal> {
+    let model = match (&args.model, args.untrained) {
+        (Some(path), _) => read(path)?,
+        (None, seed) => untrained(seed.unwrap_or(0)),
+    };
+    let place = args.onnx.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let to = || args.onnx.display().to_string();
+    // Written beside its place and moved there: no half of a file is ever found, and an old one stays if this fails.
+    let mut file = tempfile::NamedTempFile::new_in(place).with_context(|| format!("cannot write {}", to()))?;
+    onnx::export(&model, args.edge, BufWriter::new(file.as_file_mut())).with_context(|| format!("for {}", to()))?;
+    let kept = file.persist(&args.onnx).with_context(|| format!("cannot write {}", to()))?;
+    let bytes = kept.metadata().with_context(|| to())?.len();
+    let shape = model.shape;
+    say(format!("{}  {:.2} MB", to(), bytes as f64 * 1e-6));
+    say(format!("model      {}", model.digest()));
+    let (inputs, edge, deep, small) =
+        (shape.inputs, args.edge, shape.width(shape.levels - 1), args.edge / shape.edge_unit());
+    say(format!(
+        "inputs     input [1, {inputs}, {edge}, {edge}, {edge}], h and c [1, {deep}, {small}, {small}, {small}]"
+    ));
+    say(format!(
+        "outputs    logits [1, {}, {edge}, {edge}, {edge}], h_next, c_next: the next frame's h and c",
+        shape.outputs
+    ));
+    if args.model.is_none() {
+        say("weights    UNTRAINED, from a seed: for timing and for trying a runtime, and for nothing else");
+    }
+    Ok(Goal::Held)
+}
+
+fn read(path: &Path) -> anyhow::Result<Model> {
+    let file = ModelFile::read(path, &roi_channels_digest());
+    Ok(file.with_context(|| format!("the model {}", path.display()))?.into_model())
+}

@@ -19,14 +19,14 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<Goal> {
         (None, seed) => untrained(seed.unwrap_or(0)),
     };
     let place = args.onnx.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let to = || args.onnx.display().to_string();
+    let onnx = args.onnx.display();
     // Written beside its place and moved there: no half of a file is ever found, and an old one stays if this fails.
-    let mut file = tempfile::NamedTempFile::new_in(place).with_context(|| format!("cannot write {}", to()))?;
-    onnx::export(&model, args.edge, BufWriter::new(file.as_file_mut())).with_context(|| format!("for {}", to()))?;
-    let kept = file.persist(&args.onnx).with_context(|| format!("cannot write {}", to()))?;
-    let bytes = kept.metadata().with_context(|| to())?.len();
+    let mut file = tempfile::NamedTempFile::new_in(place).with_context(|| format!("cannot write {onnx}"))?;
+    onnx::export(&model, args.edge, BufWriter::new(file.as_file_mut())).with_context(|| format!("for {onnx}"))?;
+    let kept = file.persist(&args.onnx).with_context(|| format!("cannot write {onnx}"))?;
+    let bytes = kept.metadata().with_context(|| format!("cannot read {onnx} again"))?.len();
     let shape = model.shape;
-    say(format!("{}  {:.2} MB", to(), bytes as f64 * 1e-6));
+    say(format!("{onnx}  {:.2} MB", bytes as f64 * 1e-6));
     say(format!("model      {}", model.digest()));
     let (inputs, edge, deep, small) =
         (shape.inputs, args.edge, shape.width(shape.levels - 1), args.edge / shape.edge_unit());

@@ -368,6 +368,22 @@ fn the_score_before_and_after_a_perfect_resection() {
 }
 
 #[test]
+fn no_setting_changes_what_a_resection_is_measured_by() {
+    let measure = |settings| {
+        let start = theatre(settings).outcome();
+        (start.core_ml, start.resectable_ml, start.residual_volume_ml, start.corridor_ml)
+    };
+    let plain = measure(exact());
+    assert!(plain.1 > 0.0 && plain.1 <= plain.0, "{plain:?}");
+    let rough = WorldSettings { registration_tre_mm: 4.0, camera_error_mm: 4.0, arm_error_mm: 3.0, ..exact() };
+    let fast = WorldSettings { removal_rate_scale: 20.0, rate_mm3_s: 40.0, light: Light::White, ..exact() };
+    let elsewhere = WorldSettings { world: WorldKind::Foreign, ..exact() };
+    for settings in [rough, fast, elsewhere] {
+        assert_eq!(measure(settings), plain);
+    }
+}
+
+#[test]
 fn margin_errors_are_zero_for_the_truth_and_split_by_what_was_seen() {
     let (world, p) = (theatre(exact()), grown());
     let mut scene = Scene::empty();

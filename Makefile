@@ -7,6 +7,7 @@
 #   make lint        rustfmt and clippy, warnings are errors
 #   make bench       the benches of the crates and of the pipeline
 #   make bench-peers the pipeline beside other people's channels, in the same run
+#   make bench-cuda  the network and our kernels on a GPU, beside the processor
 #   make fuzz        every fuzz target for FUZZ_SECONDS (60)
 #   make screenshot  docs/display.png from a real run
 #   make deny        licences, advisories, sources (installs cargo-deny if it is missing)
@@ -14,7 +15,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build setup peers lint bench bench-peers fuzz screenshot deny docs
+.PHONY: help demo test build setup peers lint bench bench-peers bench-cuda fuzz screenshot deny docs
 
 CARGO ?= cargo
 BREGMA := target/release/bregma
@@ -36,7 +37,7 @@ PACKAGES := build-essential pkg-config \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 # Other people's programs that tests hold ours against; a test whose peer cannot be had prints `not run`.
 TEST_PACKAGES := dcmtk dicom3tools python3-venv
-PEERS := pydicom==3.0.2 onnxruntime==1.24.1 numpy
+PEERS := pydicom==3.0.2 onnxruntime==1.24.1 nvidia-cuda-nvrtc==13.5.37 numpy
 SCREENSHOT_PACKAGES := python3-venv xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 ffmpeg
 RERUN := 0.36.3
 
@@ -79,7 +80,7 @@ test: setup peers
 # Not having them fails no build: the tests say so.
 peers:
 	-$(call install,$(TEST_PACKAGES))
-	-@target/peers/bin/python -c "import pydicom, onnxruntime" 2>/dev/null || { \
+	-@target/peers/bin/python -c "import pydicom, onnxruntime, nvidia" 2>/dev/null || { \
 	  python3 -m venv target/peers && target/peers/bin/pip install -q $(PEERS); }
 
 lint: setup
@@ -94,6 +95,9 @@ bench: build
 bench-peers: setup
 	@mkdir -p $(OUT)
 	$(CARGO) run --release --features bench-peers --bin bregma -- bench pipeline --report $(OUT)/bench-pipeline.json
+
+bench-cuda: setup
+	$(CARGO) bench -p bregma-perception --features cuda --bench cuda
 
 FUZZ_SECONDS ?= 60
 fuzz:

@@ -15,6 +15,7 @@ use crate::events::Events;
 use crate::oracle::Oracle;
 use crate::pipeline::{self, Flowing, Hooks, Topics};
 use crate::report::Case;
+use crate::session::engines::Engines;
 use crate::session::{self, Simulated, Supervisor};
 use anyhow::{Context, ensure};
 use bregma_core::devices::Camera;
@@ -211,7 +212,7 @@ impl Run {
             Plans::Greedy => Box::new(greedy),
             Plans::Oracle => Box::new(Oracle::new(greedy, world.clone())),
         };
-        let made = session::stages(config, &theatre, Box::new(session::classical(config)), planner)?;
+        let made = session::stages(config, &theatre, Engines::classical(config, &theatre), planner)?;
         let clock = SimClock::new();
         let (latches, events, flowing) = (Latches::default(), Events::default(), Arc::new(Flowing::default()));
         let mut topics = Topics::new();

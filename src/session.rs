@@ -3,6 +3,7 @@
 //! The same parts run on the real clock (`demo`, `run`: [`live`]) and in lock-step (`scenario run`, `bench`:
 //! [`crate::scenario`]).
 
+pub mod engines;
 pub mod live;
 
 use crate::config::{Config, PatientSource};
@@ -23,12 +24,9 @@ use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::{Publisher, Subscriber};
 use bregma_ingest::mri;
 use bregma_patient::{ImportedAnatomy, Patient, SharedWorld, World};
-use bregma_perception::engine::{Pool, Precision};
-use bregma_perception::perceive::Estimator;
-use bregma_perception::perceive::classical::Classical;
-use bregma_perception::perceive::network::Rehearsed;
 use bregma_physics::Approved;
 use bregma_planning::{Greedy, Planner};
+use engines::Engines;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,22 +69,6 @@ pub fn greedy(config: &Config) -> anyhow::Result<Greedy> {
     Greedy::new(config.greedy).context("in [greedy]")
 }
 
-/// The classical estimator, as configured.
-#[must_use]
-pub fn classical(config: &Config) -> Classical {
-    Classical::new(perceive_settings(config).classical)
-}
-
-/// The classical estimator with an untrained network at work beside it, on all cores.
-///
-/// # Errors
-/// When the system gives no threads, or the engine refuses the network.
-pub fn rehearsed(config: &Config, precision: Precision) -> anyhow::Result<Rehearsed> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let pool = Arc::new(Pool::new(cores).context("no threads for the network")?);
-    Ok(Rehearsed::new(classical(config), precision, 0, pool)?)
-}
-
 /// Makes plan, validate and command.
 ///
 /// # Errors
@@ -107,16 +89,12 @@ pub fn last_rooms(config: &Config, mount: ArmMount, planner: Box<dyn Planner>) -
 ///
 /// # Errors
 /// When a setting is refused.
-pub fn stages(
-    config: &Config,
-    theatre: &Theatre,
-    estimator: Box<dyn Estimator>,
-    planner: Box<dyn Planner>,
-) -> anyhow::Result<Made> {
+pub fn stages(config: &Config, theatre: &Theatre, engines: Engines, planner: Box<dyn Planner>) -> anyhow::Result<Made> {
     use bregma_perception::{align, perceive};
-    let align = align::Align::new(align_settings(config, theatre));
-    let model = model(&estimator.digest(), &planner.model());
-    let perceive = perceive::Perceive::with_estimator(perceive_settings(config), estimator);
+    let align = align::Align::with_assembly(align_settings(config, theatre), engines.assembly);
+    let model = model(&engines.estimator.digest(), &planner.model());
+    let perceive = perceive::Perceive::with_estimator(perceive_settings(config), engines.estimator)
+        .with_distances(engines.distances);
     let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount, planner)?;
     Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model })
 }

@@ -19,6 +19,7 @@
 
 use crate::engine::Isa;
 use crate::engine::simd::{LANES, Simd, Work};
+use crate::gpu::DeviceError;
 
 /// Squared distance where no voxel of the opposite class exists.
 pub const NOWHERE: i32 = i32::MAX;
@@ -38,6 +39,27 @@ pub fn surface_mm(signed: i32, spacing_mm: f64) -> f64 {
     }
     let distance = (f64::from(signed.unsigned_abs()).sqrt() - 0.5) * spacing_mm;
     if signed < 0 { -distance } else { distance }
+}
+
+/// Who computes distances: the processor ([`DistanceTransform`]), or a GPU.
+pub trait Distances: Send {
+    /// Whether the device that it computes on has failed elsewhere: the processor goes on then, and no step is lost.
+    fn lost(&self) -> bool {
+        false
+    }
+
+    /// As [`DistanceTransform::signed`].
+    ///
+    /// # Errors
+    /// When a device fails; `out` then says nothing.
+    fn signed(&mut self, inside: &[u8], out: &mut [i32]) -> Result<(), DeviceError>;
+}
+
+impl Distances for DistanceTransform {
+    fn signed(&mut self, inside: &[u8], out: &mut [i32]) -> Result<(), DeviceError> {
+        Self::signed(self, inside, out);
+        Ok(())
+    }
 }
 
 /// More steps than any line has: there is no other class on it.

@@ -177,6 +177,18 @@ impl Scan {
         Ok(Self { volume, voxel_from_patient, statistics })
     }
 
+    /// The volume itself.
+    #[must_use]
+    pub fn volume(&self) -> &std::sync::Arc<Volume> {
+        &self.volume
+    }
+
+    /// Takes patient mm to voxels.
+    #[must_use]
+    pub fn voxel_from_patient(&self) -> &Matrix4<f64> {
+        &self.voxel_from_patient
+    }
+
     /// Its frame of reference.
     #[must_use]
     pub fn frame(&self) -> FrameId {

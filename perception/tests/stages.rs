@@ -1,5 +1,7 @@
 //! Align and perceive together, on a hand-made theatre.
 
+#[path = "stages/failing_device.rs"]
+mod failing_device;
 mod theatre;
 
 use bregma_core::flow::{Energy, Light, Scene, voxel};

@@ -6,12 +6,12 @@ use crate::display::Options;
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
 use crate::report::{Case, CaseReport, Head, Outcome, SCHEMA};
+use crate::session::engines::Engines;
 use crate::session::{self, Simulated, WorldEdges, live};
 use anyhow::{Context, bail, ensure};
 use bregma_core::time::{Clock, Duration, Instant};
 use bregma_ingest::video;
 use bregma_perception::engine::Precision;
-use bregma_perception::perceive::Estimator;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::atomic::Ordering;
 use std::time::Duration as StdDuration;
@@ -62,12 +62,17 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let volumes = simulated.scans(folder.path())?;
     let theatre = simulated.theatre();
     spinner.set_message("opening the house");
-    let estimator: Box<dyn Estimator> = match args.engine {
-        Engine::Auto | Engine::Classical => Box::new(session::classical(&config)),
-        Engine::CpuInt8 => Box::new(session::rehearsed(&config, Precision::Int8)?),
-        Engine::CpuF32 => Box::new(session::rehearsed(&config, Precision::F32)?),
+    let engines = match args.engine {
+        Engine::Auto | Engine::Classical => Engines::classical(&config, &theatre),
+        Engine::CpuInt8 => Engines::rehearsed(&config, &theatre, Precision::Int8)?,
+        Engine::CpuF32 => Engines::rehearsed(&config, &theatre, Precision::F32)?,
+        Engine::Cuda => Engines::rehearsed_on_cuda(&config, &theatre)?,
     };
-    let made = session::stages(&config, &theatre, estimator, Box::new(session::greedy(&config)?))?;
+    let engine = engines.name;
+    if let Some(note) = &engines.note {
+        spinner.suspend(|| say(note));
+    }
+    let made = session::stages(&config, &theatre, engines, Box::new(session::greedy(&config)?))?;
     let model = made.model;
     let outputs = live::Outputs {
         record: args.record.clone(),
@@ -104,7 +109,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let case = evaluator.report(&Ingredients {
         seed: args.seed,
         planner: "greedy",
-        engine: args.engine.name(),
+        engine,
         world: &world,
         supervisor: &supervisor,
         flowing: &flowing,

@@ -55,6 +55,7 @@ pub enum Command {
 Example:
   bregma demo --seed 7 --record out/demo.mcap --rrd out/demo.rrd --report out/demo.json
   bregma demo --engine cpu-int8      with the network at work on every frame
+  bregma demo --engine cuda          the same on a GPU (cargo build --release --features cuda)
 Look at it live with `rerun rerun+http://127.0.0.1:9876/proxy`, or afterwards with `rerun out/demo.rrd`.")]
     Demo(DemoArgs),
     /// The runtime on real sources: any GStreamer string, MRI from disk, tracking over OpenIGTLink.
@@ -176,19 +177,11 @@ pub enum Engine {
     CpuInt8,
     /// The same in f32.
     CpuF32,
+    /// The same on a GPU through CUDA, and the region's assembly and the distance transform there too. Where there is
+    /// none, or the program was built without the feature `cuda`, that is said, and it is as with cpu-int8.
+    Cuda,
     /// The classical estimator: tissue contrast, swept cavity, video evidence.
     Classical,
-}
-
-impl Engine {
-    /// As a report says it.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Auto | Self::Classical => "classical",
-            Self::CpuInt8 => "classical, untrained cpu-int8 beside it",
-            Self::CpuF32 => "classical, untrained cpu-f32 beside it",
-        }
-    }
 }
 
 /// Who plans.

@@ -4,6 +4,7 @@ use super::{Goal, RunArgs, say};
 use crate::anatomy_file;
 use crate::config::{Config, Source, Theatre as Sources};
 use crate::display::Options;
+use crate::session::engines::Engines;
 use crate::session::{self, live};
 use anyhow::{Context, bail, ensure};
 use bregma_core::arm::ArmModel;
@@ -38,7 +39,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
     };
     let (theatre, volumes) = open(&config, sources)?;
     let made =
-        session::stages(&config, &theatre, Box::new(session::classical(&config)), Box::new(session::greedy(&config)?))?;
+        session::stages(&config, &theatre, Engines::classical(&config, &theatre), Box::new(session::greedy(&config)?))?;
     let outputs =
         live::Outputs { record: None, display: Options { serve: Some(config.display), rrd: None }, seed: None };
     let (mut running, mut doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;

@@ -26,7 +26,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     };
     match args.engine {
         Engine::Auto | Engine::Classical => {}
-        Engine::CpuInt8 | Engine::CpuF32 => bail!(
+        Engine::CpuInt8 | Engine::CpuF32 | Engine::Cuda => bail!(
             "--engine: an untrained network changes no case, and trained weights do not exist yet; \
              `auto` and `classical` are right here, `bregma demo` times the network"
         ),
@@ -93,7 +93,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     let cases: Vec<Case> = done.into_iter().map(|(case, _)| case).collect();
     let summary = summarise(&cases);
 
-    let model = session::model(&session::classical(&config).digest(), &suite.planner.model(&config)?);
+    let model = session::model(&session::engines::classical(&config).digest(), &suite.planner.model(&config)?);
     let report = SuiteReport {
         head: Head {
             schema: SCHEMA,

@@ -111,6 +111,33 @@ struct Projected {
     depth: f32,
 }
 
+/// A picture, and the wall that it shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The picture.
+    pub picture: &'a VideoFrame,
+    /// The camera that took it.
+    pub camera: &'a CameraCalibration,
+    /// How its red becomes evidence.
+    pub red: &'a RedScale,
+    /// The fine region.
+    pub grid: &'a Grid,
+    /// Its wall.
+    pub wall: &'a VoxelBits,
+    /// The instrument's shaft, where one is there.
+    pub shaft: Option<&'a Shaft>,
+    /// A voxel is hidden by one that is nearer by more than this on its ray, mm.
+    pub depth_tolerance_mm: f64,
+}
+
+impl Look<'_> {
+    /// Half a voxel's edge, at a depth of 1 mm, pixels.
+    #[must_use]
+    pub fn half_voxel_px(&self) -> f32 {
+        (0.5 * self.grid.spacing_mm * self.camera.focal_px[0].max(self.camera.focal_px[1])) as f32
+    }
+}
+
 /// The scratch for one picture.
 #[derive(Debug)]
 pub struct Sight {
@@ -127,19 +154,21 @@ impl Sight {
         Self { cells, nearest: vec![f32::INFINITY; cells[0] * cells[1]], projected: Vec::with_capacity(ROI_VOXELS) }
     }
 
+    /// Calls `seen` with the index of every wall voxel that the picture shows, and what it shows there.
+    pub fn look(&mut self, look: &Look<'_>, mut seen: impl FnMut(usize, Seen)) {
+        self.each_visible(look, |index, u, v| {
+            if let Some(what) = look.red.read(look.picture, u, v) {
+                seen(index, what);
+            }
+        });
+    }
+
     /// Calls `seen` with the index and the pixel of every wall voxel that the camera sees.
-    pub fn each_visible(
-        &mut self,
-        camera: &CameraCalibration,
-        grid: &Grid,
-        wall: &VoxelBits,
-        shaft: Option<&Shaft>,
-        depth_tolerance_mm: f64,
-        mut seen: impl FnMut(usize, usize, usize),
-    ) {
-        self.project(camera, grid, wall);
+    fn each_visible(&mut self, look: &Look<'_>, mut seen: impl FnMut(usize, usize, usize)) {
+        let (camera, grid) = (look.camera, look.grid);
+        self.project(camera, grid, look.wall);
         self.nearest.fill(f32::INFINITY);
-        let half_voxel_px = (0.5 * grid.spacing_mm * camera.focal_px[0].max(camera.focal_px[1])) as f32;
+        let half_voxel_px = look.half_voxel_px();
         for p in &self.projected {
             let r = half_voxel_px / p.depth;
             let [columns, rows] = [(p.u, self.cells[0]), (p.v, self.cells[1])].map(|(c, n)| covered(c, r, n));
@@ -153,9 +182,9 @@ impl Sight {
         for p in &self.projected {
             let [u, v] = [p.u.round() as usize, p.v.round() as usize];
             let cell = u / CELL_PX + self.cells[0] * (v / CELL_PX);
-            let hidden = f64::from(p.depth) > f64::from(self.nearest[cell]) + depth_tolerance_mm;
+            let hidden = f64::from(p.depth) > f64::from(self.nearest[cell]) + look.depth_tolerance_mm;
             let index = p.index as usize;
-            if !hidden && shaft.is_none_or(|s| !s.covers(&eye, &grid.centre(grid.voxel(index)))) {
+            if !hidden && look.shaft.is_none_or(|s| !s.covers(&eye, &grid.centre(grid.voxel(index)))) {
                 seen(index, u, v);
             }
         }
@@ -209,8 +238,10 @@ mod tests {
 
     fn visible(wall: &VoxelBits, shaft: Option<&Shaft>) -> Vec<usize> {
         let mut seen = Vec::new();
-        let grid = roi_grid(Point3::origin());
-        Sight::new([640, 360]).each_visible(&camera(), &grid, wall, shaft, 2.0, |i, _, _| seen.push(i));
+        let (grid, camera, red) = (&roi_grid(Point3::origin()), &camera(), &RedScale::default());
+        let picture = &VideoFrame::black(640, 360);
+        let look = Look { picture, camera, red, grid, wall, shaft, depth_tolerance_mm: 2.0 };
+        Sight::new([640, 360]).each_visible(&look, |i, _, _| seen.push(i));
         seen
     }
 

@@ -12,11 +12,14 @@
 //! **Not protected against:** cavity that was opened outside the fine region, and brain shift, which
 //! stands in the error budget as a bias that grows with time since the registration.
 
+pub mod assembly;
 pub mod cavity;
 pub mod evidence;
 mod region;
 
+use crate::gpu::DeviceError;
 use crate::scan::{BadScan, Scan};
+use assembly::Assembly;
 use bregma_core::flow::{
     Anatomy, CameraCalibration, Energy, ErrorBudget, InstrumentState, Modality, ROI_VOXELS, Registration, RoiFrame,
     TipPose, TrackingStatus, VideoFrame, Volume,
@@ -154,6 +157,9 @@ pub enum Fault {
     /// The corridor's target is no place.
     #[error("the corridor's target is {0:?}; finite coordinates are needed")]
     Target([f64; 3]),
+    /// What assembles the region failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Nobody lets go of frames.
     #[error(transparent)]
     PoolDry(#[from] PoolDry),
@@ -198,7 +204,7 @@ pub struct Align {
     region: Region,
     console: Console,
     sweep: Sweep,
-    sight: Sight,
+    assembly: Box<dyn Assembly>,
     last_picture: Option<Instant>,
     frames: Pool<RoiFrame>,
 }
@@ -210,6 +216,16 @@ impl Align {
     /// With a setting that is not finite or is negative: the configuration checks them first.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let sight = Sight::new(settings.camera.size_px);
+        Self::with_assembly(settings, Box::new(sight))
+    }
+
+    /// With another assembly than the processor's. Where it fails, a step fails, and the processor's goes on.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn with_assembly(settings: Settings, assembly: Box<dyn Assembly>) -> Self {
         let s = &settings;
         let lengths = [
             s.carving_radius_mm,
@@ -223,7 +239,7 @@ impl Align {
         ];
         assert!(lengths.iter().all(|v| v.is_finite() && *v >= 0.0), "align's lengths are finite and not negative");
         Self {
-            sight: Sight::new(settings.camera.size_px),
+            assembly,
             settings,
             t1c: None,
             flair: None,
@@ -350,6 +366,19 @@ impl Stage for Align {
 
     fn step(&mut self, now: Instant, input: &In, out: &mut Self::Out) -> Result<(), Fault> {
         *out = None;
+        if self.assembly.lost() {
+            self.assembly = Box::new(Sight::new(self.settings.camera.size_px));
+        }
+        let done = self.align(now, input, out);
+        if let Err(Fault::Device(_)) = &done {
+            self.assembly = Box::new(Sight::new(self.settings.camera.size_px));
+        }
+        done
+    }
+}
+
+impl Align {
+    fn align(&mut self, now: Instant, input: &In, out: &mut Option<Arc<RoiFrame>>) -> Result<(), Fault> {
         input.instrument.iter().for_each(|state| self.console.say(*state));
         let anatomy = input.anatomy.get();
         let scans = self.take_scans(&input.volumes, anatomy.map(|a| a.frame));
@@ -357,7 +386,8 @@ impl Stage for Align {
         let kept = self.keep_only(anatomy.frame);
         let Some(t1c) = &self.t1c else { return scans.and(kept) };
         let arrived = *scans.as_ref().unwrap_or(&false);
-        self.region.follow(anatomy, t1c, self.flair.as_ref(), arrived, self.settings.open_above_mm)?;
+        let open_above_mm = self.settings.open_above_mm;
+        self.region.follow(anatomy, t1c, self.flair.as_ref(), arrived, open_above_mm, &mut *self.assembly)?;
 
         let Some(registration) = input.registration.get() else { return scans.and(kept) };
         same_frame("the registration", registration.patient_from_reference.to, anatomy.frame)?;
@@ -374,7 +404,7 @@ impl Stage for Align {
         let tip = self.sweep.at(picture.captured);
         self.region.see_at(picture.captured);
         if let Ok(shaft) = self.shaft(tip.as_ref()) {
-            self.region.look(&self.settings, &mut self.sight, picture, shaft.as_ref());
+            self.region.look(&self.settings, &mut *self.assembly, picture, shaft.as_ref())?;
         }
         let errors = self.errors(now, registration, since);
         let energy = self.console.energy_at(picture.captured, self.settings.instrument_valid);

@@ -1,8 +1,10 @@
 //! The fine region: resampled scans, cavity, wall, and what was seen of it.
 
+use super::assembly::Assembly;
+use super::evidence::{Look, Seen, Shaft};
 use super::{Fault, SEEN_AGE_SCALE_S, Settings};
-use crate::align::evidence::{Seen, Shaft, Sight};
 use crate::bits::VoxelBits;
+use crate::gpu::DeviceError;
 use crate::scan::Scan;
 use bregma_core::digest::Digest;
 use bregma_core::flow::{Anatomy, Capsule, ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, RoiFrame, VideoFrame, roi_grid};
@@ -68,6 +70,7 @@ impl Region {
         flair: Option<&Scan>,
         arrived: bool,
         open_above_mm: f64,
+        assembly: &mut dyn Assembly,
     ) -> Result<(), Fault> {
         let target = anatomy.corridor.target;
         if !target.iter().all(|v| v.is_finite()) {
@@ -83,16 +86,18 @@ impl Region {
             self.open_corridor(&grid, anatomy, open_above_mm);
         }
         if moved || arrived || self.resample {
-            self.resample = false;
+            // Until it is done.
+            self.resample = true;
             self.epoch += 1;
             self.flair.fill(0.0);
-            if let Some(flair) = flair {
-                flair.resample(&grid, &mut self.flair, &mut self.brain);
-            }
-            t1c.resample(&grid, &mut self.t1c, &mut self.brain);
             self.fluorescence.fill(0.0);
             self.last_seen.fill(NEVER);
             self.wall_is_old = true;
+            if let Some(flair) = flair {
+                assembly.resample(flair, &grid, &mut self.flair, &mut self.brain)?;
+            }
+            assembly.resample(t1c, &grid, &mut self.t1c, &mut self.brain)?;
+            self.resample = false;
         }
         Ok(())
     }
@@ -144,22 +149,35 @@ impl Region {
     }
 
     /// Takes a picture's evidence.
-    pub(super) fn look(&mut self, settings: &Settings, sight: &mut Sight, picture: &VideoFrame, shaft: Option<&Shaft>) {
-        let Some((grid, _)) = self.placed else { return };
+    pub(super) fn look(
+        &mut self,
+        settings: &Settings,
+        assembly: &mut dyn Assembly,
+        picture: &VideoFrame,
+        shaft: Option<&Shaft>,
+    ) -> Result<(), DeviceError> {
+        let Some((grid, _)) = &self.placed else { return Ok(()) };
         if std::mem::take(&mut self.wall_is_old) {
             self.wall.become_wall(&self.cavity, &self.brain);
         }
+        let look = Look {
+            picture,
+            camera: &settings.camera,
+            red: &settings.red,
+            grid,
+            wall: &self.wall,
+            shaft,
+            depth_tolerance_mm: settings.depth_tolerance_mm,
+        };
         let (fluorescence, last_seen, now) = (&mut self.fluorescence, &mut self.last_seen, self.now);
-        let tolerance = settings.depth_tolerance_mm;
-        sight.each_visible(&settings.camera, &grid, &self.wall, shaft, tolerance, |index, u, v| {
-            match settings.red.read(picture, u, v) {
-                Some(Seen::Fluorescence(share)) => fluorescence[index] = share,
-                Some(Seen::Plain) if last_seen[index] == NEVER => fluorescence[index] = NEUTRAL,
-                Some(Seen::Plain) => {}
-                None => return,
+        assembly.look(&look, &mut |index, what| {
+            match what {
+                Seen::Fluorescence(share) => fluorescence[index] = share,
+                Seen::Plain if last_seen[index] == NEVER => fluorescence[index] = NEUTRAL,
+                Seen::Plain => {}
             }
             last_seen[index] = now;
-        });
+        })
     }
 
     /// Writes grid, epoch and channels. The scans' channels of a slot of this epoch are already there.

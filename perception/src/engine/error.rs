@@ -1,6 +1,7 @@
 //! What the engine refuses, and why.
 
 use super::{Isa, Precision};
+use crate::gpu::DeviceError;
 use crate::model::Kind;
 
 /// Why no plan was made, or a call was refused. Nothing was computed.
@@ -76,6 +77,9 @@ pub enum EngineError {
         /// Its value.
         value: f32,
     },
+    /// A GPU that was to compute instead failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// An input or state value is infinite or not a number.
     #[error("{what} {at} is {value}, not a finite number")]
     Value {

@@ -3,11 +3,11 @@
 //! Below that level there are `extension/autodiff.rs` (steps of the graph) and `extension/flex.rs` (storage of
 //! tensors), each alone with what it uses.
 
-#[cfg(feature = "cuda")]
-pub use burn::backend::Cuda;
 #[cfg(feature = "wgpu")]
 pub use burn::backend::Wgpu;
 pub use burn::backend::{Autodiff, Flex};
+#[cfg(feature = "cuda")]
+pub use burn::backend::{Cuda, cuda::CudaDevice};
 pub use burn::lr_scheduler;
 pub use burn::module::{AutodiffModule, Module, ModuleVisitor, Param, RunningState};
 pub use burn::optim::{AdamW, AdamWConfig, GradientsAccumulator, GradientsParams, Optimizer};

@@ -21,7 +21,7 @@
 
 pub mod api;
 pub mod device;
-mod extension;
+pub(crate) mod extension;
 mod layers;
 #[cfg(test)]
 mod tests;

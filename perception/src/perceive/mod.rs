@@ -14,14 +14,17 @@
 //! map keeps what the scan showed there.
 
 pub mod classical;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod forbidden;
 pub mod network;
 pub mod prior;
 mod whole;
 
 use crate::bits::VoxelBits;
-use crate::distance::{DistanceTransform, NOWHERE, surface_mm};
+use crate::distance::{DistanceTransform, Distances, NOWHERE, surface_mm};
 use crate::engine::EngineError;
+use crate::gpu::DeviceError;
 use crate::region::Flood;
 use crate::scan::{BadScan, Scan};
 use bregma_core::digest::Digest;
@@ -66,6 +69,12 @@ pub struct View<'a> {
 pub trait Estimator: Send {
     /// Binds name, weights and settings.
     fn digest(&self) -> Digest;
+
+    /// Whether the device that it computes on has failed elsewhere: the processor goes on then, and no step is lost.
+    fn lost(&self) -> bool {
+        false
+    }
+
     /// Writes the probability of residual core, `[64³]`, 0 to 255. Keeps its memory as long as the frame's
     /// epoch lasts, allocates nothing, and depends on nothing but the views it was given.
     ///
@@ -130,6 +139,9 @@ pub enum Fault {
     /// The engine refuses a frame.
     #[error("the estimator: {0}")]
     Estimator(#[from] EngineError),
+    /// What computes distances failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Nobody lets go of scenes.
     #[error(transparent)]
     PoolDry(#[from] PoolDry),
@@ -181,7 +193,7 @@ struct Work {
     z: Vec<f32>,
     /// Seconds on the session's clock.
     last_seen: Vec<f32>,
-    transform: DistanceTransform,
+    distances: Box<dyn Distances>,
     flood: Flood,
     margins: Vec<i16>,
 }
@@ -214,6 +226,13 @@ impl Perceive {
             last: Sequence(0),
             scenes: Pool::new("scenes", SCENES, Scene::empty),
         }
+    }
+
+    /// With others' distances than the processor's. Where they fail, a step fails, and the processor's go on.
+    #[must_use]
+    pub fn with_distances(mut self, distances: Box<dyn Distances>) -> Self {
+        self.work.distances = distances;
+        self
     }
 
     fn take_scans(&mut self, volumes: &All<Arc<Volume>>) -> Result<(), Fault> {
@@ -257,6 +276,10 @@ impl Perceive {
     }
 }
 
+fn on_processor() -> Box<dyn Distances> {
+    Box::new(DistanceTransform::new([ROI_EDGE; 3]))
+}
+
 fn same_frame(what: &'static str, frame: FrameId, anatomy: FrameId) -> Result<(), Fault> {
     if frame == anatomy { Ok(()) } else { Err(Fault::FrameDiffers { what, frame: frame.0, anatomy: anatomy.0 }) }
 }
@@ -275,6 +298,9 @@ impl Stage for Perceive {
         if !input.roi.renewed() {
             return Ok(());
         }
+        if self.work.distances.lost() {
+            self.work.distances = on_processor();
+        }
         check_frame(frame)?;
         same_frame("the region of interest", frame.frame, anatomy.frame)?;
         if !self.follow(frame, anatomy.frame)? {
@@ -287,7 +313,7 @@ impl Stage for Perceive {
         let id = Sequence(self.last.0 + 1);
         let (work, estimator, whole) = (&mut self.work, &mut self.estimator, &mut self.whole);
         let least = (self.settings.speck_ml / frame.grid.voxel_ml()).ceil() as usize;
-        let mut estimated = Ok(());
+        let (mut estimated, mut measured) = (Ok(()), Ok(()));
         let scene = self.scenes.write(|scene| {
             scene.id = id;
             scene.trace = frame.trace;
@@ -301,12 +327,16 @@ impl Stage for Perceive {
             work.open(frame);
             let view = View { frame, cavity: &work.cavity, wall: &work.wall, brain: &work.brain };
             estimated = estimator.estimate(&view, &mut scene.residual);
-            work.measure(scene, least);
+            measured = work.measure(scene, least);
             work.describe(frame, scene);
             whole.overlay(&work.core, scene);
             scene.digest = scene.digest_of_bytes();
         })?;
         estimated?;
+        if measured.is_err() {
+            self.work.distances = on_processor();
+        }
+        measured?;
         self.last = id;
         *out = Some(scene);
         Ok(())
@@ -337,7 +367,7 @@ impl Work {
             squared: vec![0; ROI_VOXELS],
             z: vec![0.0; ROI_VOXELS],
             last_seen: vec![f32::NEG_INFINITY; ROI_VOXELS],
-            transform: DistanceTransform::new([ROI_EDGE; 3]),
+            distances: on_processor(),
             flood: Flood::new(),
             margins: (0..=furthest)
                 .map(|s| (surface_mm(s, ROI_SPACING_MM) * MARGIN_PER_MM).round().clamp(0.0, 32767.0) as i16)
@@ -357,12 +387,12 @@ impl Work {
     }
 
     /// Core, margin and interval from the probability.
-    fn measure(&mut self, scene: &mut Scene, least: usize) {
+    fn measure(&mut self, scene: &mut Scene, least: usize) -> Result<(), DeviceError> {
         self.core.fill_where(&scene.residual, |v| v >= CORE_MIN);
         self.core.remove(&self.cavity);
         self.flood.drop_specks(&mut self.core, least);
         self.core.expand(&mut self.bytes);
-        self.transform.signed(&self.bytes, &mut self.squared);
+        self.distances.signed(&self.bytes, &mut self.squared)?;
         for (margin, squared) in scene.margin.iter_mut().zip(&self.squared) {
             let distance = match squared.unsigned_abs() as i32 {
                 NOWHERE => i16::MAX,
@@ -379,6 +409,7 @@ impl Work {
         for (interval, residual) in scene.interval.iter_mut().zip(&scene.residual) {
             *interval = widths[usize::from(*residual)];
         }
+        Ok(())
     }
 
     /// State bits and ages.

@@ -9,7 +9,7 @@ use super::classical::{Classical, share_of};
 use super::{Estimator, View};
 use crate::engine::{Calibration, EngineError, Plan, Pool, Precision, State};
 use crate::model::file::ModelFile;
-use crate::model::{Model, Shape};
+use crate::model::{Model, ModelFault, Shape};
 use crate::network::{Network, api::Flex};
 use bregma_core::digest::{Digest, Digester};
 use bregma_core::flow::{ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, roi_channels_digest};
@@ -42,7 +42,10 @@ pub enum Unfit {
         /// Ours.
         expected: Digest,
     },
-    /// The engine refuses it.
+    /// It is no network.
+    #[error(transparent)]
+    Model(#[from] ModelFault),
+    /// The engine, or the GPU, refuses it.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -74,6 +77,18 @@ impl Networked {
         let ranges = file.activations();
         let calibration = (!ranges.is_empty()).then_some(Calibration { ranges });
         Ok(Self::of(file.model(), precision, calibration.as_ref(), pool)?)
+    }
+
+    /// A model with first weights; in int8 calibrated on made-up frames.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn untrained(model: &Model, precision: Precision, pool: Arc<Pool>) -> Result<Self, EngineError> {
+        let calibration = match precision {
+            Precision::F32 => None,
+            Precision::Int8 => Some(calibrated_on_made_up_frames(model, &pool)?),
+        };
+        Self::of(model, precision, calibration.as_ref(), pool)
     }
 
     fn of(
@@ -118,29 +133,54 @@ pub fn untrained(seed: u64) -> Model {
     network.expect("the default shape is within bounds").fold()
 }
 
-/// An untrained network that does all its work on every frame, and a classical estimator whose answer counts.
+/// A device's estimator, and another that takes over for good in the frame after one in which the device failed.
+///
+/// That one frame is lost, and its error says why. The other begins with nothing remembered.
+pub struct Relieved {
+    /// Kept where it has failed: what it holds is not let go of on a device that answers with errors.
+    device: Box<dyn Estimator>,
+    then: Box<dyn Estimator>,
+    relieved: bool,
+}
+
+impl Relieved {
+    /// `device` first, `then` when it fails.
+    #[must_use]
+    pub fn new(device: Box<dyn Estimator>, then: Box<dyn Estimator>) -> Self {
+        Self { device, then, relieved: false }
+    }
+}
+
+impl Estimator for Relieved {
+    fn digest(&self) -> Digest {
+        if self.relieved { self.then.digest() } else { self.device.digest() }
+    }
+
+    fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError> {
+        self.relieved |= self.device.lost();
+        if self.relieved {
+            return self.then.estimate(view, residual);
+        }
+        let done = self.device.estimate(view, residual);
+        self.relieved = matches!(done, Err(EngineError::Device(_)));
+        done
+    }
+}
+
+/// A network that does all its work on every frame, and a classical estimator whose answer counts.
 ///
 /// For timing a runtime before there are weights: the network's answer is thrown away.
-#[derive(Debug)]
 pub struct Rehearsed {
-    network: Networked,
+    network: Box<dyn Estimator>,
     unheard: Vec<u8>,
     classical: Classical,
 }
 
 impl Rehearsed {
-    /// An [`untrained`] network; in int8 calibrated on made-up frames.
-    ///
-    /// # Errors
-    /// As [`Plan::new`].
-    pub fn new(classical: Classical, precision: Precision, seed: u64, pool: Arc<Pool>) -> Result<Self, EngineError> {
-        let model = untrained(seed);
-        let calibration = match precision {
-            Precision::F32 => None,
-            Precision::Int8 => Some(calibrated_on_made_up_frames(&model, &pool)?),
-        };
-        let network = Networked::of(&model, precision, calibration.as_ref(), pool)?;
-        Ok(Self { network, unheard: vec![0; ROI_VOXELS], classical })
+    /// This network at work beside the classical estimator.
+    #[must_use]
+    pub fn new(classical: Classical, network: Box<dyn Estimator>) -> Self {
+        Self { network, unheard: vec![0; ROI_VOXELS], classical }
     }
 }
 
@@ -177,6 +217,7 @@ fn calibrated_on_made_up_frames(model: &Model, pool: &Pool) -> Result<Calibratio
 mod tests {
     use super::*;
     use crate::bits::VoxelBits;
+    use crate::gpu::DeviceError;
     use crate::model::file::Stored;
     use bregma_core::flow::RoiFrame;
 
@@ -232,12 +273,61 @@ mod tests {
         let settings = super::super::classical::Settings::default();
         let mut alone = Classical::new(settings);
         for precision in [Precision::F32, Precision::Int8] {
-            let rehearsed = Rehearsed::new(Classical::new(settings), precision, 1, pool());
-            let mut rehearsed = rehearsed.expect("the default network can be run");
+            let network = Networked::untrained(&untrained(1), precision, pool()).expect("it can be run");
+            let mut rehearsed = Rehearsed::new(Classical::new(settings), Box::new(network));
             let (heard, expected) = (estimate(&mut rehearsed, &frame(1)), estimate(&mut alone, &frame(1)));
             assert_eq!(heard, expected);
             assert!(rehearsed.unheard.iter().any(|v| *v != 0), "the network has worked");
             assert_eq!(rehearsed.digest(), alone.digest());
+        }
+    }
+
+    /// Says its number, and fails from a frame on.
+    struct Device {
+        frames: usize,
+        fails: EngineError,
+    }
+
+    impl Estimator for Device {
+        fn digest(&self) -> Digest {
+            Digester::new("a device").finish()
+        }
+
+        fn estimate(&mut self, _: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError> {
+            self.frames = self.frames.checked_sub(1).ok_or_else(|| self.fails.clone())?;
+            residual.fill(200);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn where_a_device_fails_one_frame_is_lost_and_the_processor_goes_on() {
+        let model = untrained(1);
+        let processor = || Networked::untrained(&model, Precision::F32, pool()).expect("it can be run");
+        let device = Device { frames: 2, fails: DeviceError("no more".into()).into() };
+        let mut relieved = Relieved::new(Box::new(device), Box::new(processor()));
+        let before = relieved.digest();
+        for _ in 0..2 {
+            assert_eq!(estimate(&mut relieved, &frame(1)), Ok(vec![200; ROI_VOXELS]));
+        }
+        let lost = estimate(&mut relieved, &frame(1)).expect_err("it fails").to_string();
+        assert_eq!(lost, "the GPU failed: no more; the processor takes over");
+        let mut alone = processor();
+        for _ in 0..2 {
+            assert_eq!(estimate(&mut relieved, &frame(1)), estimate(&mut alone, &frame(1)));
+        }
+        assert_ne!(relieved.digest(), before, "the scene names who estimates");
+    }
+
+    #[test]
+    fn a_frame_that_a_device_refuses_is_not_its_failure() {
+        let refusal = EngineError::Value { what: "input", at: 9, value: f32::NAN };
+        let model = untrained(1);
+        let processor = Networked::untrained(&model, Precision::F32, pool()).expect("it can be run");
+        let mut relieved = Relieved::new(Box::new(Device { frames: 0, fails: refusal }), Box::new(processor));
+        for _ in 0..2 {
+            let refused = estimate(&mut relieved, &frame(1));
+            assert!(matches!(refused, Err(EngineError::Value { at: 9, .. })));
         }
     }
 

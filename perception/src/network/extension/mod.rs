@@ -1,12 +1,14 @@
 //! A backend with kernels for voxels: the few operations that the network's time goes into, each with its gradient.
 //!
-//! [`VoxelBackend`] has burn's own operations by default, so CUDA and wgpu need no more than an empty `impl`. `Flex`,
-//! burn's CPU backend, gets kernels of ours (`flex.rs`). `Autodiff` over any such backend records them as steps of
+//! [`VoxelBackend`] has burn's own operations by default, so wgpu needs no more than an empty `impl`, and CUDA a norm
+//! in one pass (`cuda.rs`). `Flex`, burn's CPU backend, gets kernels of ours (`flex.rs`). `Autodiff` over any such backend records them as steps of
 //! its graph (`autodiff.rs`), so that training is plain burn.
 //!
 //! **Shapes:** activations `[N, C, D, H, W]`, statistics and norm parameters `[C]`, weights as `api::weight_dims`.
 
 mod autodiff;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod flex;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod gpu;

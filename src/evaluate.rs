@@ -113,7 +113,7 @@ impl Evaluator {
             reason += &format!("; {} candidates were rejected: {}", supervisor.rejected, by.join(", "));
         }
         let declined = match (supervisor.ended(), supervisor.scene.as_ref()) {
-            (Some(Ended::Finished | Ended::Asked(_)), Some(scene)) => Some(scene.residual_ml),
+            (Some(_), Some(scene)) => Some(with.world.declined_ml(scene)),
             _ => None,
         };
         Case {
@@ -176,6 +176,7 @@ impl Evaluator {
                 executed_unapproved: unapproved,
             },
             planner_fallbacks: None,
+            oracle: None,
             outcome,
             reason,
             complete: truth.complete,

@@ -177,11 +177,44 @@ pub struct Case {
     pub margin_interval: Coverage,
     pub motions: Motions,
     pub planner_fallbacks: Option<u64>,
+    pub oracle: Option<Oracles>,
     pub outcome: Outcome,
     pub reason: String,
     /// No residual component of 0.175 mL or more; counted in a suite's `complete_rate`.
     #[serde(skip)]
     pub complete: bool,
+}
+
+/// What oracles come to on the same patient, by the bounds of success but that of time.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Oracles {
+    /// Whether the oracle reaches success.
+    pub feasible: bool,
+    /// How long its tip is past the craniotomy, s.
+    pub tool_time_s: Option<f64>,
+    /// Whether one reaches it where nothing errs and nothing is kept clear of for fear that something might.
+    pub unconstrained_feasible: bool,
+}
+
+/// Times the oracle's tool time that a success may take.
+const TOOL_TIME_MAX: f64 = 2.0;
+
+impl Case {
+    /// Holds the case against the oracles: a success that took too long is none.
+    pub fn hold_against(&mut self, oracles: Oracles) {
+        self.oracle = Some(oracles);
+        let too_long = too_long(self.tool_time_s, oracles.tool_time_s);
+        if let Some(why) = too_long.filter(|_| self.outcome == Outcome::Success) {
+            self.outcome = Outcome::Failure;
+            self.reason = format!("{why}; {}", self.reason);
+        }
+    }
+}
+
+/// Why so much tool time is too much, in words, where both times are known.
+fn too_long(took_s: Option<f64>, oracle_s: Option<f64>) -> Option<String> {
+    let (took, most) = (took_s?, TOOL_TIME_MAX * oracle_s?);
+    (took > most).then(|| format!("{took:.0} s of tool time, at most {most:.0} s: twice the oracle's"))
 }
 
 /// Age of the scene that the gate moved by, ms.
@@ -259,6 +292,8 @@ pub struct Summary {
     pub success_rate_ci95: Option<[f64; 2]>,
     pub near_complete_rate: Option<f64>,
     pub complete_rate: Option<f64>,
+    pub oracle_feasible_rate: Option<f64>,
+    pub unconstrained_feasible_rate: Option<f64>,
     pub residual_volume_ml_mean: Option<f64>,
     pub overcut_ml_mean: Option<f64>,
     pub missed_margin_cm2_mean: Option<f64>,
@@ -343,6 +378,14 @@ mod tests {
         assert!((low - 0.5313).abs() < 1e-3 && (high - 0.8881).abs() < 1e-3, "{low} {high}");
         assert_eq!(wilson95(20, 20).map(|i| i[1]), Some(1.0));
         assert_eq!(wilson95(0, 0), None);
+    }
+
+    #[test]
+    fn twice_the_oracles_tool_time_is_the_most() {
+        assert_eq!(too_long(Some(200.0), Some(100.0)), None);
+        let why = too_long(Some(201.0), Some(100.0)).expect("too long");
+        assert_eq!(why, "201 s of tool time, at most 200 s: twice the oracle's");
+        assert_eq!((too_long(None, Some(1.0)), too_long(Some(1.0), None)), (None, None));
     }
 
     #[test]

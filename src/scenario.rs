@@ -14,7 +14,7 @@ use crate::evaluate::{Evaluator, Ingredients};
 use crate::events::Events;
 use crate::oracle::Oracle;
 use crate::pipeline::{self, Flowing, Hooks, Topics};
-use crate::report::Case;
+use crate::report::{Case, Oracles, Outcome};
 use crate::session::engines::Engines;
 use crate::session::{self, Simulated, Supervisor};
 use anyhow::{Context, ensure};
@@ -81,6 +81,8 @@ pub enum Plans {
     Greedy,
     /// The same on the true residual core.
     Oracle,
+    /// The same where nothing errs, and nothing is kept clear of for fear that something might.
+    Unconstrained,
 }
 
 impl Plans {
@@ -90,6 +92,7 @@ impl Plans {
         match self {
             Self::Greedy => "greedy",
             Self::Oracle => "oracle",
+            Self::Unconstrained => "unconstrained oracle",
         }
     }
 
@@ -101,7 +104,7 @@ impl Plans {
         let greedy = session::greedy(config)?;
         Ok(match self {
             Self::Greedy => greedy.model(),
-            Self::Oracle => Oracle::model_over(&greedy),
+            Self::Oracle | Self::Unconstrained => Oracle::model_over(&greedy),
         })
     }
 }
@@ -150,6 +153,10 @@ impl Suite {
         source.world = self.world;
         source.lifelike = self.lifelike;
         source.shift_hz = self.shift_hz;
+        if self.planner == Plans::Unconstrained {
+            (source.exact, source.lifelike) = (true, false);
+            (config.forbidden_inflation_mm, config.shift_mm_per_hour) = (0.0, 0.0);
+        }
         let source = *source;
         config.settle();
         Ok((config, source))
@@ -210,7 +217,7 @@ impl Run {
         let greedy = session::greedy(config)?;
         let planner: Box<dyn Planner> = match suite.planner {
             Plans::Greedy => Box::new(greedy),
-            Plans::Oracle => Box::new(Oracle::new(greedy, world.clone())),
+            Plans::Oracle | Plans::Unconstrained => Box::new(Oracle::new(greedy, world.clone())),
         };
         let made = session::stages(config, &theatre, Engines::classical(config, &theatre), planner)?;
         let clock = SimClock::new();
@@ -332,6 +339,24 @@ impl Run {
             removal_rate_scale: suite.removal_rate_scale,
         })
     }
+}
+
+/// What oracles come to on a case's patient, to hold the case against.
+///
+/// # Errors
+/// As [`case`].
+pub fn oracles(suite: &Suite, head: Option<&ImportedAnatomy>, seed: u64) -> anyhow::Result<Oracles> {
+    let play = |planner| {
+        let suite = Suite { planner, ..suite.clone() };
+        let (config, source) = suite.configure()?;
+        Ok::<_, anyhow::Error>(case(&suite, &config, &source, head, seed)?.case)
+    };
+    let (oracle, unconstrained) = (play(Plans::Oracle)?, play(Plans::Unconstrained)?);
+    Ok(Oracles {
+        feasible: oracle.outcome == Outcome::Success,
+        tool_time_s: oracle.tool_time_s,
+        unconstrained_feasible: unconstrained.outcome == Outcome::Success,
+    })
 }
 
 /// A case that has ended.

@@ -200,6 +200,7 @@ pub enum ScenarioCommand {
     #[command(after_help = "\
 Example:
   bregma scenario run --cases 20 --first-seed 1000 --report out/suite.json
+  bregma scenario run --suite tests/scenarios/lifelike.toml --oracles
 Goal: no motion executed without approval and no forbidden structure violated, in every case.")]
     Run(ScenarioArgs),
 }
@@ -222,6 +223,10 @@ pub struct ScenarioArgs {
     /// Who plans.
     #[arg(long, value_enum, default_value_t = PlannerName::Greedy)]
     pub planner: PlannerName,
+    /// Also have the oracle remove each tumour, and one for which nothing errs: how many cases are feasible at all, and
+    /// a success may then take at most twice the oracle's tool time. About five times the work.
+    #[arg(long)]
+    pub oracles: bool,
     /// What estimates the margin.
     #[arg(long, value_enum, default_value_t = Engine::Auto)]
     pub engine: Engine,

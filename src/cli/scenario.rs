@@ -54,6 +54,10 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     let done: Mutex<Vec<(Case, f64)>> = Mutex::new(Vec::new());
     let cached = AtomicUsize::new(0);
     let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
+    let fails = |seed: u64, why: anyhow::Error| {
+        next.store(suite.cases, Ordering::Relaxed);
+        lock(&failed).get_or_insert(why.context(format!("seed {seed}")));
+    };
     std::thread::scope(|scope| {
         for _ in 0..jobs.min(usize::try_from(suite.cases).unwrap_or(usize::MAX)) {
             scope.spawn(|| {
@@ -65,18 +69,20 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
                     let seed = suite.first_seed + index;
                     let before = cpu::of_this_thread();
                     match scenario::case(&suite, &config, &source, head.as_ref(), seed) {
-                        Ok(Played { case, patient_cached }) => {
+                        Ok(Played { mut case, patient_cached }) => {
                             cached.fetch_add(usize::from(patient_cached), Ordering::Relaxed);
                             let cpu = (cpu::of_this_thread() - before) as f64 * 1e-9;
+                            if args.oracles {
+                                match scenario::oracles(&suite, head.as_ref(), seed) {
+                                    Ok(oracles) => case.hold_against(oracles),
+                                    Err(why) => return fails(seed, why.context("an oracle's case")),
+                                }
+                            }
                             bar.suspend(|| say(line(&case, cpu)));
                             lock(&done).push((case, cpu));
                             bar.inc(1);
                         }
-                        Err(why) => {
-                            next.store(suite.cases, Ordering::Relaxed);
-                            lock(&failed).get_or_insert(why.context(format!("seed {seed}")));
-                            return;
-                        }
+                        Err(why) => return fails(seed, why),
                     }
                 }
             });
@@ -149,6 +155,11 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
+/// How often it is so, of those that are known.
+fn share(known: impl Iterator<Item = Option<bool>>) -> Option<f64> {
+    mean(known.map(|known| known.map(|is| f64::from(u8::from(is)))))
+}
+
 fn summarise(cases: &[Case]) -> Summary {
     let n = cases.len();
     let rate = |count: usize| (n > 0).then(|| count as f64 / n as f64);
@@ -165,6 +176,8 @@ fn summarise(cases: &[Case]) -> Summary {
         success_rate_ci95: wilson95(successes, n),
         near_complete_rate: rate(cases.iter().filter(near).count()),
         complete_rate: rate(cases.iter().filter(|c| c.complete).count()),
+        oracle_feasible_rate: share(cases.iter().map(|c| c.oracle.map(|o| o.feasible))),
+        unconstrained_feasible_rate: share(cases.iter().map(|c| c.oracle.map(|o| o.unconstrained_feasible))),
         residual_volume_ml_mean: mean(cases.iter().map(|c| c.residual_volume_ml)),
         overcut_ml_mean: mean(cases.iter().map(|c| c.overcut_ml)),
         missed_margin_cm2_mean: mean(cases.iter().map(|c| c.missed_margin_cm2)),
@@ -192,6 +205,10 @@ fn print(report: &SuiteReport, suite: &Suite) {
     say(format!("  success                {}{ci}", percent(s.success_rate)));
     say(format!("  near-complete          {}", percent(s.near_complete_rate)));
     say(format!("  complete               {}", percent(s.complete_rate)));
+    if s.oracle_feasible_rate.is_some() {
+        say(format!("  the oracle succeeds    {}", percent(s.oracle_feasible_rate)));
+        say(format!("  an unconstrained one   {}", percent(s.unconstrained_feasible_rate)));
+    }
     say(format!("  residual volume        {} mL mean", number(s.residual_volume_ml_mean)));
     say(format!("  overcut                {} mL mean", number(s.overcut_ml_mean)));
     say(format!(

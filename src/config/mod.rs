@@ -52,6 +52,8 @@ pub struct PatientSource {
     pub lifelike: bool,
     /// How often the brain's shift is brought up to date, a second; 0 for a brain that lies still.
     pub shift_hz: f64,
+    /// Whether no device and no registration errs at all: for an oracle that knows everything.
+    pub exact: bool,
 }
 
 impl PatientSource {
@@ -65,6 +67,7 @@ impl PatientSource {
     #[must_use]
     pub fn theatre(&self) -> WorldSettings {
         let (full, plain) = (WorldSettings::of(self.world), WorldSettings::default());
+        let full = if self.exact { full.without_errors() } else { full };
         WorldSettings {
             rate_mm3_s: self.removal_rate_mm3_s,
             removal_rate_scale: self.removal_rate_scale,
@@ -271,6 +274,7 @@ fn source(words: &words::SourceWords, folder: &Path) -> anyhow::Result<Source> {
                 world: w.world.into(),
                 lifelike: matches!(w.theatre, words::TheatreWord::Lifelike),
                 shift_hz: inside("source.shift_hz", w.shift_hz, 0.0, 50.0)?,
+                exact: false,
             })
         }
         words::SourceWords::Theatre(w) => Source::Theatre(Box::new(theatre(w, folder)?)),

@@ -136,6 +136,21 @@ impl Default for WorldSettings {
 }
 
 impl WorldSettings {
+    /// The same without errors of arm, tracker, registration and camera's place.
+    #[must_use]
+    pub fn without_errors(self) -> Self {
+        Self {
+            arm_error_mm: 0.0,
+            arm_error_deg: 0.0,
+            tracker_noise_mm: 0.0,
+            tracker_noise_deg: 0.0,
+            dropouts_per_minute: 0.0,
+            registration_tre_mm: 0.0,
+            camera_error_mm: 0.0,
+            ..self
+        }
+    }
+
     /// A world with everything that it has: a moving brain, a microscope that distorts, lags and is covered, an
     /// instrument that clogs and vessels that bleed. [`Self::default`] is calmer: a brain at rest, a plain
     /// picture, an instrument that always works.

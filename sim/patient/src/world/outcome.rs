@@ -152,6 +152,13 @@ impl SharedWorld {
         self.lock().margin_errors(scene, estimate)
     }
 
+    /// Resectable core left where the scene forbids every cut, mL: what uncertainty forbade, since the true
+    /// structures would permit it. Core outside the scene's fine region is not counted.
+    #[must_use]
+    pub fn declined_ml(&self, scene: &Scene) -> f64 {
+        self.lock().declined_ml(scene)
+    }
+
     /// Dice overlap of the scene's residual core (probability of a half and more) with the true one, on
     /// the scene's grid; 1 where both are empty.
     #[must_use]
@@ -315,6 +322,17 @@ impl World {
         errors.tip =
             scene.grid.containing(&tip).map(|v| (estimated_at(scene.grid.index(v)) - true_at(&tip)).abs() as f32);
         errors
+    }
+
+    fn declined_ml(&self, scene: &Scene) -> f64 {
+        let (r, grid) = (&self.resection, &self.patient.truth.grid);
+        let forbidden = |i: &usize| {
+            let at = self.field().now(&grid.centre(grid.voxel(*i)));
+            let voxel = scene.grid.containing(&at);
+            voxel.is_some_and(|v| scene.state[scene.grid.index(v)] & voxel::FORBIDDEN != 0)
+        };
+        let left = (0..grid.len()).filter(|i| r.resectable[*i] && r.state[*i] == SOLID);
+        left.filter(forbidden).count() as f64 * grid.voxel_ml()
     }
 
     fn dice_residual(&self, scene: &Scene) -> f64 {

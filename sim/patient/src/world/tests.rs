@@ -10,16 +10,7 @@ use bregma_core::devices::{Arm, Camera, EnablingInput, Instrument, Scanner, Trac
 use bregma_core::flow::{GateState, Scene, Sent, Sequence, TrackingStatus, VideoFrame, roi_grid, voxel};
 
 pub(super) fn exact() -> WorldSettings {
-    WorldSettings {
-        arm_error_mm: 0.0,
-        arm_error_deg: 0.0,
-        tracker_noise_mm: 0.0,
-        tracker_noise_deg: 0.0,
-        dropouts_per_minute: 0.0,
-        registration_tre_mm: 0.0,
-        camera_error_mm: 0.0,
-        ..WorldSettings::default()
-    }
+    WorldSettings::default().without_errors()
 }
 
 pub(super) fn theatre(settings: WorldSettings) -> SharedWorld {
@@ -365,6 +356,19 @@ fn the_score_before_and_after_a_perfect_resection() {
     let after = world.outcome();
     assert!(after.success && after.near_complete && after.complete, "{after:?}");
     assert!(after.residual_core_ml.abs() < 1e-12 && after.missed_margin_cm2.abs() < 1e-12);
+}
+
+#[test]
+fn what_uncertainty_forbade_is_resectable_core_where_the_scene_forbids() {
+    let world = theatre(exact());
+    let outcome = world.outcome();
+    let mut scene = Scene::empty();
+    scene.grid = bregma_core::flow::roi_grid(grown().corridor.target);
+    assert!(world.declined_ml(&scene).abs() < 1e-12, "nothing is forbidden");
+    scene.state.fill(voxel::FORBIDDEN);
+    let all = world.declined_ml(&scene);
+    assert!((all - outcome.residual_volume_ml).abs() < 1e-9, "{all} of {} mL", outcome.residual_volume_ml);
+    assert!(all < outcome.residual_core_ml + 1e-12);
 }
 
 #[test]

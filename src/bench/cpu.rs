@@ -44,8 +44,18 @@ fn ticks_of_this_thread() -> u64 {
 /// What the process holds in memory, MB; `None` where Linux does not say.
 #[must_use]
 pub fn resident_mb() -> Option<f64> {
+    status_mb("VmRSS:")
+}
+
+/// The most that the process has ever held in memory, MB; `None` where Linux does not say.
+#[must_use]
+pub fn most_resident_mb() -> Option<f64> {
+    status_mb("VmHWM:")
+}
+
+fn status_mb(key: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kb: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kb * 1024.0 * 1e-6)
 }
@@ -75,5 +85,7 @@ mod tests {
         let held = std::hint::black_box(vec![1_u8; 64 << 20]);
         let resident = resident_mb().expect("Linux says");
         assert!(resident > 64.0 && resident < 1e5, "{resident} MB with {} bytes held", held.len());
+        let most = most_resident_mb().expect("Linux says");
+        assert!(most >= 64.0 && most < 1e5, "{most} MB at most");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{BenchArgs, BenchName, Goal, say};
 use crate::bench::perception::case::{Point, Task};
-use crate::bench::perception::{self, Outcome, Settings, picture, serve, table};
+use crate::bench::perception::{self, Outcome, Settings, bars, picture, serve, table};
 use crate::bench::{self, hops, patient, steady};
 use crate::report::{BenchReport, BenchRow, SCHEMA};
 use anyhow::{Context, ensure};
@@ -78,7 +78,8 @@ fn network(args: &BenchArgs) -> anyhow::Result<Vec<BenchRow>> {
     let load = load.split_whitespace().next().unwrap_or("unknown").to_owned();
     outcome.notes.insert(0, format!("load of the machine in the minute before the run: {load}"));
     shares(&outcome, &points);
-    outcome.notes.iter().for_each(|note| say(note));
+    say(bars::markdown(&outcome.rows));
+    outcome.notes.iter().for_each(say);
     say("");
     let usual = Point { edge: 64, base: 8, threads: 2 };
     let drawn = match &args.plot {

@@ -11,6 +11,7 @@
 //! before it loaded the model. **Not measured:** a contender that is missing, fails or disagrees is named with its
 //! reason. **Not protected against:** a machine whose load changes within a round.
 
+pub mod bars;
 pub mod case;
 pub mod folder;
 pub mod picture;

@@ -1,7 +1,7 @@
 //! What a run has measured, for readers: one table of times, one of memory, and what was not run.
 
-use super::Outcome;
 use super::case::{Contender, Point, Task};
+use super::{Outcome, bars};
 use crate::report::BenchRow;
 use std::fmt::Write as _;
 
@@ -35,8 +35,8 @@ pub fn markdown(outcome: &Outcome, points: &[Point], head: &Head<'_>) -> String 
         "# The network beside other people's runtimes\n\n`{}`, {} UTC, {}.\n\n\
          One exported network, one frame, the same threads; a process each, in turn, in one run. Cells are median / 99th \
          percentile (ours ÷ theirs), ms; slow contenders have a quarter of the rounds. Work is the plain sum, a \
-         multiply-add as two; a kernel that saves multiplications may so pass the peak. In training burn's networks, ours and flex, keep their norms, whose \
-         statistics stand still; PyTorch has them folded away.\n\n",
+         multiply-add as two; a kernel that saves multiplications may so pass the peak. In training burn's networks, \
+         ours and flex, keep their norms, whose statistics stand still; PyTorch has them folded away.\n\n",
         head.command,
         date(head.seconds),
         head.machine,
@@ -44,6 +44,10 @@ pub fn markdown(outcome: &Outcome, points: &[Point], head: &Head<'_>) -> String 
     if let Some(picture) = head.picture {
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(out, "![Medians at 64³, base 8, two threads]({picture})\n");
+    }
+    let demanded = bars::markdown(&outcome.rows);
+    if !demanded.is_empty() {
+        let _ = writeln!(out, "## What is demanded\n\n{demanded}");
     }
     for task in Task::ALL {
         for (_, what) in task.commands() {

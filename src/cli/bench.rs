@@ -3,7 +3,7 @@
 use super::{BenchArgs, BenchName, Goal, say};
 use crate::bench::perception::case::{Point, Task};
 use crate::bench::perception::{self, Outcome, Settings, bars, picture, serve, table};
-use crate::bench::{self, hops, patient, steady};
+use crate::bench::{self, cpu, hops, patient, steady};
 use crate::report::{BenchReport, BenchRow, SCHEMA};
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -70,13 +70,14 @@ fn bar() -> ProgressBar {
 fn network(args: &BenchArgs) -> anyhow::Result<Vec<BenchRow>> {
     let points = perception::points(&args.edges, &args.bases, &args.threads)?;
     let python = args.peers.then(python).transpose()?;
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let before = cpu::Busy::now();
     let bar = bar();
     let outcome = perception::run(&Settings { points: points.clone(), rounds: args.rounds, python }, &bar);
     bar.finish_and_clear();
     let mut outcome = outcome?;
-    let load = load.split_whitespace().next().unwrap_or("unknown").to_owned();
-    outcome.notes.insert(0, format!("load of the machine in the minute before the run: {load}"));
+    let others = cpu::Busy::now().zip(before).and_then(|(now, before)| now.others_since(before));
+    let others = others.map_or_else(|| "an unknown share".into(), |share| format!("{:.0} %", share * 1e2));
+    outcome.notes.insert(0, format!("other programs used {others} of the machine's processors during the run"));
     shares(&outcome, &points);
     say(bars::markdown(&outcome.rows));
     outcome.notes.iter().for_each(say);

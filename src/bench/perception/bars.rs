@@ -66,7 +66,7 @@ pub fn markdown(rows: &[BenchRow]) -> String {
         let Some(value) = measured(bar) else { continue };
         let held = if value <= bar.most { "held" } else { "missed" };
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "| {} | {value:.2} | {} | {held} |", bar.words, bar.most);
+        let _ = writeln!(out, "| {} | {value:.3} | {} | {held} |", bar.words, bar.most);
     }
     if !out.is_empty() {
         out.insert_str(0, "| default network, 64³, 2 threads | measured | at most | |\n|---|---|---|---|\n");
@@ -82,8 +82,8 @@ mod tests {
     fn a_bar_is_held_or_missed_and_what_was_not_measured_is_left_out() {
         let row = |name: &str, median| BenchRow { name: name.into(), median, p99: None, unit: "ms", n: 1 };
         let text = markdown(&[row("forward_f32_64_b8", 30.0), row("openvino.forward_f32_64_b8", 40.0)]);
-        assert!(text.contains("| f32 frame, ms | 30.00 | 40 | held |"), "{text}");
-        assert!(text.contains("| f32 frame ÷ OpenVINO's | 0.75 | 0.65 | missed |"), "{text}");
+        assert!(text.contains("| f32 frame, ms | 30.000 | 40 | held |"), "{text}");
+        assert!(text.contains("| f32 frame ÷ OpenVINO's | 0.750 | 0.65 | missed |"), "{text}");
         assert!(!text.contains("int8") && markdown(&[]).is_empty());
     }
 }

@@ -6,7 +6,8 @@
 #   make setup       system packages (apt, without asking; elsewhere it prints what is missing)
 #   make lint        rustfmt and clippy, warnings are errors
 #   make bench       the benches of the crates and of the pipeline
-#   make bench-peers the pipeline beside other people's channels, in the same run
+#   make bench-peers the pipeline beside other people's channels, the network beside other people's runtimes
+#   make bench-peers-env  their runtimes, in an environment of their own (about 6 GB)
 #   make bench-cuda  the network and our kernels on a GPU, beside the processor
 #   make fuzz        every fuzz target for FUZZ_SECONDS (60)
 #   make screenshot  docs/display.png from a real run
@@ -15,7 +16,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build setup peers lint bench bench-peers bench-cuda fuzz screenshot deny docs
+.PHONY: help demo test build setup peers lint bench bench-peers bench-peers-env bench-cuda fuzz screenshot deny docs
 
 CARGO ?= cargo
 BREGMA := target/release/bregma
@@ -31,6 +32,8 @@ endif
 
 # Where tests find the Python of other people's programs; `make peers` fills it.
 export BREGMA_PEERS := $(abspath target/peers)
+# The same for runtimes that the bench of the network is held against; `make bench-peers-env` fills it.
+export BREGMA_BENCH_PEERS := $(abspath target/bench-peers)
 
 PACKAGES := build-essential pkg-config \
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav \
@@ -38,6 +41,7 @@ PACKAGES := build-essential pkg-config \
 # Other people's programs that tests hold ours against; a test whose peer cannot be had prints `not run`.
 TEST_PACKAGES := dcmtk dicom3tools python3-venv
 PEERS := pydicom==3.0.2 onnxruntime==1.24.1 nvidia-cuda-nvrtc==13.5.37 numpy
+BENCH_PEERS := numpy==2.4.6 onnx==1.23.2 onnxruntime==1.24.1 openvino==2026.4.1 nncf==3.4.0 torch==2.15.0
 SCREENSHOT_PACKAGES := python3-venv xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 ffmpeg
 RERUN := 0.36.3
 
@@ -91,10 +95,20 @@ bench: build
 	$(CARGO) bench --workspace
 	@mkdir -p $(OUT)
 	$(BREGMA) bench pipeline --report $(OUT)/bench-pipeline.json
+	$(BREGMA) bench perception --report $(OUT)/bench-perception.json
 
-bench-peers: setup
+bench-peers: setup bench-peers-env
 	@mkdir -p $(OUT)
 	$(CARGO) run --release --features bench-peers --bin bregma -- bench pipeline --report $(OUT)/bench-pipeline.json
+	$(BREGMA) bench perception --peers --report $(OUT)/bench-perception.json \
+	  --table docs/perception-bench.md --plot docs/perception-bench.png
+
+# PyPI's PyTorch does not start without NVIDIA's libraries, which are most of it. Not having it fails no bench: the
+# bench says who was not run, and why.
+bench-peers-env:
+	-$(call install,python3-venv)
+	-@target/bench-peers/bin/python -c "import nncf, onnx, onnxruntime, openvino, torch" 2>/dev/null || { \
+	  python3 -m venv target/bench-peers && target/bench-peers/bin/pip install -q $(BENCH_PEERS); }
 
 bench-cuda: setup
 	$(CARGO) bench -p bregma-perception --features cuda --bench cuda

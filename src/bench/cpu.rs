@@ -41,11 +41,55 @@ fn ticks_of_this_thread() -> u64 {
     ticks * TICK_NS
 }
 
+/// Processor time of the whole machine, and of this process with all of its children that have ended, ticks.
+#[derive(Debug, Clone, Copy)]
+pub struct Busy {
+    all: u64,
+    idle: u64,
+    own: u64,
+}
+
+impl Busy {
+    /// So far; `None` where Linux does not say.
+    #[must_use]
+    pub fn now() -> Option<Self> {
+        let numbers = |text: &str, skip: usize, take: usize| -> Vec<u64> {
+            text.split_whitespace().skip(skip).take(take).filter_map(|n| n.parse().ok()).collect()
+        };
+        // user nice system idle iowait irq softirq steal
+        let stat = std::fs::read_to_string("/proc/stat").ok()?;
+        let machine = numbers(stat.lines().next()?, 1, 8);
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // Fields 14 to 17: user and system time of the process and of children that were waited for.
+        let own = numbers(stat.rsplit(')').next()?, 11, 4);
+        let idle = machine.get(3)? + machine.get(4)?;
+        (own.len() == 4).then(|| Self { all: machine.iter().sum(), idle, own: own.iter().sum() })
+    }
+
+    /// Share of the machine that others have used since `earlier`.
+    #[must_use]
+    pub fn others_since(self, earlier: Self) -> Option<f64> {
+        let all = self.all.checked_sub(earlier.all).filter(|all| *all > 0)?;
+        let idle_and_own = self.idle.saturating_sub(earlier.idle) + self.own.saturating_sub(earlier.own);
+        Some(all.saturating_sub(idle_and_own) as f64 / all as f64)
+    }
+}
+
 /// What the process holds in memory, MB; `None` where Linux does not say.
 #[must_use]
 pub fn resident_mb() -> Option<f64> {
+    status_mb("VmRSS:")
+}
+
+/// The most that the process has ever held in memory, MB; `None` where Linux does not say.
+#[must_use]
+pub fn most_resident_mb() -> Option<f64> {
+    status_mb("VmHWM:")
+}
+
+fn status_mb(key: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kb: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kb * 1024.0 * 1e-6)
 }
@@ -70,10 +114,20 @@ mod tests {
     }
 
     #[test]
+    fn what_others_use_is_what_is_neither_idle_nor_ours() {
+        let before = Busy { all: 1000, idle: 400, own: 50 };
+        let after = Busy { all: 1200, idle: 450, own: 100 };
+        assert_eq!(after.others_since(before).map(|share| share.to_string()).as_deref(), Some("0.5"));
+        assert!(before.others_since(before).is_none() && Busy::now().is_some());
+    }
+
+    #[test]
     fn memory_that_is_held_is_seen() {
         // Other tests give memory back at the same time, so only what is surely held counts.
         let held = std::hint::black_box(vec![1_u8; 64 << 20]);
         let resident = resident_mb().expect("Linux says");
         assert!(resident > 64.0 && resident < 1e5, "{resident} MB with {} bytes held", held.len());
+        let most = most_resident_mb().expect("Linux says");
+        assert!(most >= 64.0 && most < 1e5, "{most} MB at most");
     }
 }

@@ -1,9 +1,11 @@
 //! Benches of the program: what a hop through a lane costs, beside other people's channels in the same run,
-//! what each stage allocates once it has settled, and what digital patients cost.
+//! what each stage allocates once it has settled, what digital patients cost, and the network beside other people's
+//! runtimes.
 
 pub mod cpu;
 pub mod hops;
 pub mod patient;
+pub mod perception;
 pub mod steady;
 
 use crate::report::BenchRow;

@@ -105,6 +105,8 @@ Examples:
 Examples:
   bregma bench pipeline --report out/bench-pipeline.json
   bregma bench patient --patients 200 --report out/bench-patient.json
+  bregma bench perception --edges 64 --bases 8 --rounds 5    the default network alone, in a minute
+  bregma bench perception --peers --table docs/perception-bench.md --plot docs/perception-bench.png
 
 Patients are kept in $BREGMA_CACHE/patients, else in the user's cache folder, about 9 MB each.")]
     Bench(BenchArgs),
@@ -329,6 +331,8 @@ pub enum BenchName {
     Pipeline,
     /// Digital patients: growing, reading, scanning, seeing, moving, learning from them.
     Patient,
+    /// The network: frames in f32 and int8, training, memory; with --peers beside other people's runtimes.
+    Perception,
 }
 
 /// Options of `bench`.
@@ -340,6 +344,32 @@ pub struct BenchArgs {
     /// Patients on disk for `bench patient`; those that are missing are grown first, some seconds each.
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub patients: usize,
+    /// `bench perception`: OpenVINO, ONNX Runtime and PyTorch in the same run, from the virtual environment in
+    /// $BREGMA_BENCH_PEERS, else target/bench-peers (`make bench-peers-env`).
+    #[arg(long)]
+    pub peers: bool,
+    /// `bench perception`: voxels along the volumes' edges. Without --bases too: 32, 64, 96 and 128 at base 8, and bases
+    /// 4, 8 and 16 at 64.
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub edges: Vec<usize>,
+    /// `bench perception`: channels of the finest level.
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub bases: Vec<usize>,
+    /// `bench perception`: threads. Without it: 2, and for base 8 at 64 also 1.
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub threads: Vec<usize>,
+    /// `bench perception`: measurements of each, at most; a race of contenders ends after 12 s and three rounds.
+    #[arg(long, value_name = "N", default_value_t = 21)]
+    pub rounds: usize,
+    /// `bench perception`: write the table.
+    #[arg(long, value_name = "FILE.md")]
+    pub table: Option<PathBuf>,
+    /// `bench perception`: draw the medians at 64, base 8, two threads.
+    #[arg(long, value_name = "FILE.png")]
+    pub plot: Option<PathBuf>,
+    /// This process is a contender of `bench perception` that takes commands from its parent.
+    #[arg(long, hide = true, num_args = 3, value_names = ["NAME", "TASK", "THREADS"])]
+    pub serve: Vec<String>,
     /// Write the report.
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,

@@ -18,6 +18,7 @@ mod memory;
 #[cfg(test)]
 mod naive;
 pub mod ops;
+pub mod peak;
 mod plan;
 #[cfg(test)]
 mod plan_tests;

@@ -282,6 +282,8 @@ pub struct SuiteSettings {
     pub cpu_s_median: f64,
     /// Cases whose patient was read from the cache.
     pub patients_cached: usize,
+    /// Seeds from which no patient grows: there is no place for the core that was drawn. They are no cases.
+    pub seeds_without_patient: Vec<u64>,
 }
 
 /// All cases of a suite together.

@@ -128,6 +128,6 @@ mod tests {
         let resident = resident_mb().expect("Linux says");
         assert!(resident > 64.0 && resident < 1e5, "{resident} MB with {} bytes held", held.len());
         let most = most_resident_mb().expect("Linux says");
-        assert!(most >= 64.0 && most < 1e5, "{most} MB at most");
+        assert!((64.0..1e5).contains(&most), "{most} MB at most");
     }
 }

@@ -6,6 +6,7 @@ use crate::report::{Case, Head, Outcome, SCHEMA, SuiteReport, SuiteSettings, Sum
 use crate::scenario::{self, Plans, Played, Suite};
 use crate::session;
 use anyhow::{Context, bail, ensure};
+use bregma_patient::GrowError;
 use bregma_perception::perceive::Estimator;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
@@ -53,6 +54,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     let next = AtomicU64::new(0);
     let done: Mutex<Vec<(Case, f64)>> = Mutex::new(Vec::new());
     let cached = AtomicUsize::new(0);
+    let without: Mutex<Vec<u64>> = Mutex::new(Vec::new());
     let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
     let fails = |seed: u64, why: anyhow::Error| {
         next.store(suite.cases, Ordering::Relaxed);
@@ -82,6 +84,11 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
                             lock(&done).push((case, cpu));
                             bar.inc(1);
                         }
+                        Err(why) if grows_none(&why) => {
+                            bar.suspend(|| say(format!("no patient: {}", why.root_cause())));
+                            lock(&without).push(seed);
+                            bar.inc(1);
+                        }
                         Err(why) => return fails(seed, why),
                     }
                 }
@@ -92,7 +99,14 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     if let Some(why) = lock(&failed).take() {
         return Err(why);
     }
-    let mut done = std::mem::take(&mut *lock(&done));
+    let (mut done, mut without) = (std::mem::take(&mut *lock(&done)), std::mem::take(&mut *lock(&without)));
+    ensure!(
+        !done.is_empty(),
+        "no patient grows from any seed of {} to {}; choose another --first-seed",
+        suite.first_seed,
+        suite.first_seed + suite.cases - 1
+    );
+    without.sort_unstable();
     done.sort_by_key(|(case, _)| case.seed);
     let mut cpu: Vec<f64> = done.iter().map(|(_, cpu)| *cpu).collect();
     cpu.sort_by(f64::total_cmp);
@@ -117,6 +131,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
             anatomy: args.anatomy.as_ref().map(|path| path.display().to_string()),
             cpu_s_median: cpu[cpu.len() / 2],
             patients_cached: cached.into_inner(),
+            seeds_without_patient: without,
         },
         cases,
         summary,
@@ -129,6 +144,11 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     let s = &report.summary;
     let held = s.forbidden_violations == 0 && s.executed_unapproved == 0;
     Ok(if held { Goal::Held } else { Goal::Missed })
+}
+
+/// Whether a case failed because its seed has no patient.
+fn grows_none(why: &anyhow::Error) -> bool {
+    matches!(why.downcast_ref(), Some(GrowError::NoPlace { .. }))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -223,4 +243,19 @@ fn print(report: &SuiteReport, suite: &Suite) {
          aspirator's rate",
         report.suite.cpu_s_median, report.suite.patients_cached, s.n, report.suite.removal_rate_scale
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_without_a_patient_is_told_from_what_else_goes_wrong() {
+        let none = Err::<(), _>(GrowError::NoPlace { seed: 7, core_ml: 14.8, attempts: 24 });
+        let why = none.context("no patient grows from seed 7").context("a case").expect_err("none");
+        assert!(grows_none(&why) && why.root_cause().to_string().starts_with("seed 7: no place"), "{why:#}");
+        let wrong = GrowError::Setting { name: "core_ml", value: "-1".into(), right: "more than 0" };
+        assert!(!grows_none(&Err::<(), _>(wrong).context("no patient").expect_err("wrong")));
+        assert!(!grows_none(&anyhow::anyhow!("no place")));
+    }
 }

@@ -11,6 +11,9 @@ use bregma_perception::perceive::network::DEFAULT_SHAPE;
 /// Threads that row names leave out.
 const USUAL_THREADS: usize = 2;
 
+/// What the row is called of how int8 logits go with our f32 logits: Pearson's, on the frame that is timed.
+pub const CORRELATION: &str = "correlation_int8";
+
 /// Who computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Contender {

@@ -1,7 +1,6 @@
 //! Bars: medians of all contenders on the default network at 64³, a group for each row.
 //!
-//! **Scale:** its own in each group, from 0; a bar that is longer than the picture is cut, ends in an arrow, and its number
-//! counts.
+//! **Scale:** its own in each group, from 0 to the longest.
 
 use super::case::{Contender, Point, Task};
 use super::table::find;
@@ -20,8 +19,6 @@ const LEFT: u32 = 100;
 const LONGEST: u32 = 330;
 /// Height of a line.
 const LINE: u32 = 14;
-/// A bar is cut where it is so many times as long as ours.
-const CUT: f64 = 8.0;
 
 const OURS: Colour = [90, 200, 140];
 const THEIRS: Colour = [110, 130, 170];
@@ -46,14 +43,13 @@ pub fn draw(rows: &[BenchRow], point: Point) -> Option<RgbImage> {
     for (name, bars) in groups {
         canvas.words([8, y], &format!("{name}, ms"));
         y += LINE;
-        let longest = bars.iter().fold(0.0_f64, |most, (_, ms)| most.max(*ms)).min(CUT * bars[0].1);
+        let longest = bars.iter().fold(0.0_f64, |most, (_, ms)| most.max(*ms));
         for (who, ms) in bars {
             let colour = if who == Contender::Ours { OURS } else { THEIRS };
-            let width = ((ms / longest).min(1.0) * f64::from(LONGEST)).max(1.0) as u32;
+            let width = (ms / longest * f64::from(LONGEST)).max(1.0) as u32;
             canvas.words([8, y], who.name());
             canvas.paste(&RgbImage::from_pixel(width, LINE - 4, Rgb(colour)), [LEFT, y]);
-            let cut = if ms > longest { "> " } else { "" };
-            canvas.words([LEFT + width + LETTER[0] / 2, y], &format!("{cut}{ms:.1}"));
+            canvas.words([LEFT + width + LETTER[0] / 2, y], &format!("{ms:.1}"));
             y += LINE;
         }
         y += LINE;

@@ -1,12 +1,14 @@
 //! One network, one size, one task: every contender in turn, round by round.
 //!
 //! **Order:** ours, then the others, then ours again; a pause before each lets threads of the last one, which spin
-//! for a while after their work, fall asleep. **Slow ones** have a quarter of the rounds. **Limits:** a race ends early
-//! when its time is over, with at least [`ROUNDS_LEAST`] rounds. **Agreement:** in f32 logits may be [`APART_MAX`]
+//! for a while after their work, fall asleep. **A turn** is one frame that is not counted, since caches still hold what
+//! the last contender left there, and up to [`FRAMES`] that are; of training, which is longer than that matters, one
+//! step. **Slow ones** have a quarter of the rounds. **Limits:** a race ends early when its time is over, with at least
+//! [`ROUNDS_LEAST`] rounds. **Agreement:** in f32 logits may be [`APART_MAX`]
 //! apart from ours and the loss [`LOSS_APART_MAX`] of itself; in int8, where everybody rounds in his own way, the
-//! correlation with our f32 logits is said.
+//! correlation with our f32 logits is a row.
 
-use super::case::{Contender, Point, Task};
+use super::case::{CORRELATION, Contender, Point, Task};
 use super::folder::{SCRIPT, read_floats};
 use super::talk::{Peer, PeerFault, last_words};
 use super::{Outcome, row};
@@ -26,6 +28,10 @@ const LOSS_APART_MAX: f64 = 1e-3;
 const ROUNDS_LEAST: usize = 3;
 /// How long a race runs, seconds.
 const RACE_S: f64 = 12.0;
+/// Frames of a turn that are counted, at most.
+const FRAMES: usize = 3;
+/// How long a turn may go on, seconds; one frame is counted always.
+const TURN_S: f64 = 0.5;
 /// Who takes that many times ours is slow.
 const SLOW: f64 = 8.0;
 /// Slow contenders have one round in so many.
@@ -76,7 +82,7 @@ impl Race<'_> {
         let loss = self.warm_up(&mut ours, None).map_err(|why| anyhow!("{}: {why}", self.title()))?;
         let usual = ours.times.iter().map(|t| t[0]).sum::<f64>();
         if self.task == Task::Int8 {
-            self.say_correlation(Contender::Ours, outcome)?;
+            self.note_correlation(Contender::Ours, outcome)?;
         }
         let mut runners = vec![ours];
         for who in Contender::ALL.into_iter().filter(|who| *who != Contender::Ours && who.does(self.task)) {
@@ -86,7 +92,7 @@ impl Race<'_> {
             match self.admit(who, &truth, loss, usual) {
                 Ok(runner) => {
                     if self.task == Task::Int8 {
-                        self.say_correlation(who, outcome)?;
+                        self.note_correlation(who, outcome)?;
                     }
                     runners.push(runner);
                 }
@@ -137,8 +143,8 @@ impl Race<'_> {
             }
             for ((command, _), times) in self.task.commands().iter().zip(&mut runner.times) {
                 pause(PAUSE);
-                match runner.peer.ask(command, ANSWER_MAX).and_then(|answer| answer.number(command, "seconds")) {
-                    Ok(seconds) => times.push(seconds),
+                match self.turn(&mut runner.peer, command) {
+                    Ok(counted) => times.extend(counted),
                     Err(why) if runner.who == Contender::Ours => return Err(anyhow!("{}: {why}", self.title())),
                     Err(why) => {
                         outcome.notes.push(format!("{}: {}: not run: {why}", self.title(), runner.who.name()));
@@ -150,6 +156,22 @@ impl Race<'_> {
         }
         lost.into_iter().rev().for_each(|at| drop(runners.remove(at)));
         Ok(())
+    }
+
+    /// Seconds of what is counted.
+    fn turn(&self, peer: &mut Peer, command: &str) -> Result<Vec<f64>, PeerFault> {
+        let mut once = || peer.ask(command, ANSWER_MAX)?.number(command, "seconds");
+        let mut spent = once()?;
+        if self.task == Task::Train {
+            return Ok(vec![spent]);
+        }
+        let mut counted = Vec::new();
+        while counted.is_empty() || (counted.len() < FRAMES && spent < TURN_S) {
+            let seconds = once()?;
+            spent += seconds;
+            counted.push(seconds);
+        }
+        Ok(counted)
     }
 
     /// A contender that is ready, agrees with ours and is warm.
@@ -243,10 +265,10 @@ impl Race<'_> {
         read_floats(&self.folder.join(format!("{}.logits", who.name())))
     }
 
-    fn say_correlation(&self, who: Contender, outcome: &mut Outcome) -> anyhow::Result<()> {
+    fn note_correlation(&self, who: Contender, outcome: &mut Outcome) -> anyhow::Result<()> {
         let truth = read_floats(&self.folder.join("truth"))?;
         let r = correlation(&self.logits(who)?, &truth);
-        outcome.notes.push(format!("{}: {}: correlation with our f32 logits {r:.5}", self.title(), who.name()));
+        outcome.rows.push(BenchRow { name: self.point.row(who, CORRELATION), median: r, p99: None, unit: "1", n: 1 });
         Ok(())
     }
 

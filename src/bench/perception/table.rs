@@ -1,6 +1,6 @@
 //! What a run has measured, for readers: one table of times, one of memory, and what was not run.
 
-use super::case::{Contender, Point, Task};
+use super::case::{CORRELATION, Contender, Point, Task};
 use super::{Outcome, bars};
 use crate::report::BenchRow;
 use std::fmt::Write as _;
@@ -35,7 +35,8 @@ pub fn markdown(outcome: &Outcome, points: &[Point], head: &Head<'_>) -> String 
     let mut out = format!(
         "# The network beside other people's runtimes\n\n`{}`, {} UTC, {}.\n\n\
          One exported network, one frame, the same threads; a process each, in turn, in one run. Cells are median / 99th \
-         percentile (ours ÷ theirs), ms; slow contenders have a quarter of the rounds. Work is the plain sum, a \
+         percentile (ours ÷ theirs), ms; slow contenders have a quarter of the rounds. A turn is a frame that is not \
+         counted and up to three that are; in training, one step. Work is the plain sum, a \
          multiply-add as two; a kernel that saves multiplications may so pass the peak, which is the 99th \
          percentile of what registers alone did between the rounds. In training burn's networks, \
          ours and flex, keep their norms, whose statistics stand still; PyTorch has them folded away.\n\n",
@@ -56,6 +57,7 @@ pub fn markdown(outcome: &Outcome, points: &[Point], head: &Head<'_>) -> String 
             times(&mut out, outcome, points, task, what);
         }
     }
+    correlation(&mut out, outcome, points);
     memory(&mut out, outcome, points);
     out.push_str("## The machine's peak and the distance transform\n\n| | median | 99th percentile | unit | n |\n|---|---|---|---|---|\n");
     let kept = |row: &&BenchRow| row.name.starts_with("peak") || row.name.starts_with("distance");
@@ -94,6 +96,26 @@ fn times(out: &mut String, outcome: &Outcome, points: &[Point], task: Task, what
         for who in others(task) {
             let _ = match find(&outcome.rows, &point.row(who, what)) {
                 Some(row) => write!(out, " {} ({:.2}) |", cell(row), ours.median / row.median),
+                None => write!(out, " not run |"),
+            };
+        }
+        out.push('\n');
+    }
+    out.push('\n');
+}
+
+/// How int8 goes with f32.
+fn correlation(out: &mut String, outcome: &Outcome, points: &[Point]) {
+    out.push_str(
+        "## Int8 beside f32\n\nCorrelation of int8 logits with our f32 logits, on the frame that is timed.\n\n",
+    );
+    heading(out, &["", "ours"], Task::Int8);
+    for point in points {
+        let Some(ours) = find(&outcome.rows, &point.row(Contender::Ours, CORRELATION)) else { continue };
+        let _ = write!(out, "| {} | {:.5} |", point.words(), ours.median);
+        for who in others(Task::Int8) {
+            let _ = match find(&outcome.rows, &point.row(who, CORRELATION)) {
+                Some(row) => write!(out, " {:.5} |", row.median),
                 None => write!(out, " not run |"),
             };
         }

@@ -44,7 +44,7 @@ fn timed<T>(times: &mut Vec<f64>, work: impl FnOnce() -> T) -> T {
 
 /// A picture with spots.
 fn spotted(ms: u64) -> Arc<VideoFrame> {
-    let light = if ms / 1000 % 2 == 0 { Light::Violet } else { Light::White };
+    let light = if (ms / 1000).is_multiple_of(2) { Light::Violet } else { Light::White };
     let mut frame = (*picture(ms, light, [90, 50, 70])).clone();
     for (i, pixel) in frame.rgb.chunks_exact_mut(3).enumerate() {
         let spot = (i % 640 / 16 + i / 640 / 16 * 7 + ms as usize / 40).wrapping_mul(2_654_435_761) >> 7;

@@ -53,15 +53,18 @@ impl Engines {
     }
 
     /// The classical estimator with an untrained network at work beside it, and everything that a GPU can do on a GPU.
-    /// Where there is none, the network in int8 on the processor, and a note.
+    /// Where there is none, or it refuses the network or our kernels, the network in int8 on the processor, and a note.
     ///
     /// # Errors
-    /// As [`Self::rehearsed`]; when the GPU is there and refuses the network or our kernels.
+    /// As [`Self::rehearsed`].
     pub fn rehearsed_on_cuda(config: &Config, theatre: &Theatre) -> anyhow::Result<Self> {
-        let Choice { runs, why } = choose(Wish::Cuda);
-        if runs == Runs::Cuda {
-            return on_cuda(config, theatre).context("--engine cuda");
-        }
+        let why = match choose(Wish::Cuda) {
+            Choice { runs: Runs::Cuda, .. } => match on_cuda(config, theatre) {
+                Ok(engines) => return Ok(engines),
+                Err(why) => format!("{why:#}; the processor runs instead"),
+            },
+            Choice { why, .. } => why,
+        };
         Ok(Self { note: Some(format!("--engine cuda: {why}")), ..Self::rehearsed(config, theatre, Precision::Int8)? })
     }
 

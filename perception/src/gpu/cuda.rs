@@ -5,7 +5,7 @@
 //! the GPU lasts as long as the call. **Blocking:** a call waits for the GPU; one that hangs is not noticed here.
 #![expect(unsafe_code, reason = "kernels are launched with arguments whose number and types nobody but us can check")]
 
-use super::{DeviceError, KERNELS, Resampled, Sighting, UNFUSED};
+use super::{DeviceError, KERNELS, NoGpu, Resampled, Sighting, UNFUSED};
 use crate::align::assembly::Assembly;
 use crate::align::evidence::{Look, Seen};
 use crate::bits::VoxelBits;
@@ -69,10 +69,10 @@ impl Gpu {
     ///
     /// # Errors
     /// In words, when there is none, or it takes no kernels.
-    pub fn open() -> Result<Self, DeviceError> {
+    pub fn open() -> Result<Self, NoGpu> {
         let Choice { runs, why } = choose(Wish::Cuda);
         if runs != Runs::Cuda {
-            return Err(DeviceError(why));
+            return Err(NoGpu(why));
         }
         let context = CudaContext::new(0).map_err(refused)?;
         let (major, minor) = context.compute_capability().map_err(refused)?;

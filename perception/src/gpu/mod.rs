@@ -29,6 +29,17 @@ pub const UNFUSED: &str = "--fmad=false";
 #[error("the GPU failed: {0}; the processor takes over")]
 pub struct DeviceError(pub String);
 
+/// There is no GPU to compute on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no GPU is used: {0}")]
+pub struct NoGpu(pub String);
+
+impl From<DeviceError> for NoGpu {
+    fn from(why: DeviceError) -> Self {
+        Self(why.0)
+    }
+}
+
 /// Where the numbers of an activation `[N, C, D, H, W]` are, in floats.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,7 +39,7 @@ PACKAGES := build-essential pkg-config \
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 # Other people's programs that tests hold ours against; a test whose peer cannot be had prints `not run`.
-TEST_PACKAGES := dcmtk dicom3tools python3-venv
+TEST_PACKAGES := dcmtk dicom3tools python3-venv valgrind
 PEERS := pydicom==3.0.2 onnxruntime==1.24.1 nvidia-cuda-nvrtc==13.5.37 numpy
 BENCH_PEERS := numpy==2.4.6 onnx==1.23.2 onnxruntime==1.24.1 openvino==2026.4.1 nncf==3.4.0 torch==2.15.0
 SCREENSHOT_PACKAGES := python3-venv xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 ffmpeg

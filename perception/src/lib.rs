@@ -20,4 +20,5 @@ pub mod model;
 pub mod network;
 pub mod perceive;
 pub mod region;
+pub mod register;
 pub mod scan;

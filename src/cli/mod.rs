@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod export;
 pub mod inspect;
 pub mod patient;
+mod register;
 pub mod replay;
 pub mod run;
 pub mod scenario;
@@ -85,6 +86,9 @@ Examples:
   bregma export --onnx out/network.onnx --untrained 1     first weights from a seed: to time or to try a runtime with
   bregma export --onnx out/network.onnx --model trained.bregma")]
     Export(ExportArgs),
+    /// How the patient lies, where a tip is, how a camera sits: from files, with its error.
+    #[command(subcommand)]
+    Register(register::RegisterCommand),
     /// What a recording holds.
     #[command(after_help = "Example:\n  bregma inspect out/demo.mcap")]
     Inspect {
@@ -393,6 +397,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Inspect { file } => inspect::run(&file),
         Command::Replay { file, verify } => replay::run(&file, verify),
         Command::Bench(args) => bench::run(&args),
+        Command::Register(command) => register::run(&command),
     }
 }
 

@@ -1,0 +1,26 @@
+//! Registration: how one set of coordinates lies in another, and how far that may be wrong at a target.
+//!
+//! ```text
+//!  landmarks   fiducials that were touched, and the same in the scan  ──► patient_from_reference
+//!  surface     points on skin or bone, and the scan's surface         ──► the same
+//!  pivot       an instrument turned about its resting tip             ──► where the tip is on its array
+//!  hand_eye    arm poses, and what a camera on it saw                 ──► flange_from_camera
+//! ```
+//! Each result holds its error as a [`RigidError`], which says what it means at any point: a registration error
+//! without its target says nothing (FRE and TRE are independent: Fitzpatrick, SPIE 7261, 2009).
+//! **Units:** mm, radians; covariances mm², one standard deviation throughout. **Allocation:** these run outside the
+//! flow, and allocate. **Refusals:** an arrangement that leaves something undetermined, and measurements that
+//! contradict each other more than their stated errors allow, are refused with what was found.
+//! **Not protected against:** errors that all measurements share, such as a scan whose voxels are larger than its
+//! header says by less than the errors show; skin that moved as a whole between scan and touch.
+
+pub mod error;
+pub mod hand_eye;
+pub mod landmarks;
+mod least_squares;
+#[cfg(test)]
+mod noise;
+pub mod pivot;
+pub mod surface;
+
+pub use error::RigidError;

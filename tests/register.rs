@@ -1,0 +1,149 @@
+//! `bregma register` as a user would run it, from the files that other programs write.
+
+mod program;
+
+use program::{bregma, said};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Five points on a head, LPS, mm, and a target.
+const HEAD: [(&str, [f64; 3]); 5] = [
+    ("nasion", [0.0, -95.0, 10.0]),
+    ("left tragus", [72.0, 5.0, -20.0]),
+    ("right tragus", [-72.0, 4.0, -19.0]),
+    ("inion", [2.0, 92.0, -5.0]),
+    ("vertex", [1.0, 10.0, 88.0]),
+];
+
+/// A quarter turn about z and a shift, as a tracker might see the head; with an error of some tenths of a mm.
+fn touched(at: [f64; 3], number: usize) -> [f64; 3] {
+    let wrong = [0.3, -0.2, 0.25][number % 3];
+    [-at[1] + 100.0 + wrong, at[0] - 50.0 - wrong, at[2] + 900.0 + 0.5 * wrong]
+}
+
+fn markups(points: &[(String, [f64; 3])]) -> String {
+    let each: Vec<String> = points
+        .iter()
+        .map(|(label, p)| {
+            format!(
+                r#"{{"label": "{label}", "position": [{}, {}, {}], "positionStatus": "defined"}}"#,
+                p[0], p[1], p[2]
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"markups": [{{"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": [{}]}}]}}"#,
+        each.join(", ")
+    )
+}
+
+/// In RAS, as many programs still write it.
+fn fcsv(points: &[(String, [f64; 3])]) -> String {
+    let mut text = "# Markups fiducial file version = 4.11\n# CoordinateSystem = RAS\n# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n".to_owned();
+    for (i, (label, p)) in points.iter().enumerate() {
+        writeln!(text, "n_{i},{},{},{},0,0,0,1,1,1,0,{label},,", -p[0], -p[1], p[2]).expect("a string takes it");
+    }
+    text
+}
+
+fn scan() -> Vec<(String, [f64; 3])> {
+    HEAD.map(|(label, at)| (label.to_owned(), at)).to_vec()
+}
+
+fn touch() -> Vec<(String, [f64; 3])> {
+    scan().into_iter().enumerate().map(|(i, (label, at))| (label, touched(at, i))).collect()
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).expect("written");
+}
+
+fn register(folder: &Path, more: &[&str]) -> (i32, String) {
+    let args = ["register", "landmarks", "--scan", "scan.mrk.json", "--touched", "touched.fcsv"];
+    said(&bregma(folder, &[&args[..], more].concat()))
+}
+
+#[test]
+fn a_patient_is_registered_from_slicers_files_and_the_error_is_held_against_its_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "scan.mrk.json", &markups(&scan()));
+    write(folder.path(), "touched.fcsv", &fcsv(&touch()));
+    write(folder.path(), "targets.mrk.json", &markups(&[("tumour".into(), [25.0, -10.0, 30.0])]));
+    let (status, text) = register(folder.path(), &["--fle", "0.7", "--targets", "targets.mrk.json", "--out", "r.toml"]);
+    assert_eq!(status, 0, "{text}");
+    assert!(
+        text.contains("residual") && text.contains("left tragus") && text.contains("predicted at tumour"),
+        "{text}"
+    );
+    let section = std::fs::read_to_string(folder.path().join("r.toml")).expect("a section");
+    let section: toml::Table = section.parse().expect("TOML");
+    let section = section["source"]["registration"].as_table().expect("a section");
+    // patient_from_reference undoes the quarter turn.
+    let turn = section["quaternion_xyzw"].as_array().expect("four numbers");
+    assert!((turn[2].as_float().expect("a number").abs() - 0.5_f64.sqrt()).abs() < 0.01, "{section:?}");
+    let tre = section["predicted_tre_mm"].as_float().expect("a number");
+    assert!((0.2..0.7).contains(&tre), "{tre}");
+
+    let (status, text) =
+        register(folder.path(), &["--targets", "targets.mrk.json", "--tre-max", "0.1", "--out", "r.tfm"]);
+    assert!(status == 1 && text.contains("at most 0.1 mm"), "{status}: {text}");
+    let file = std::fs::read_to_string(folder.path().join("r.tfm")).expect("a transform");
+    assert!(file.starts_with("#Insight Transform File V1.0"), "{file}");
+}
+
+#[test]
+fn mistakes_are_named_and_nothing_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "scan.mrk.json", &markups(&scan()));
+    let refused = |points: &[(String, [f64; 3])], phrases: &[&str]| {
+        write(folder.path(), "touched.fcsv", &fcsv(points));
+        let (status, text) = register(folder.path(), &["--out", "r.tfm"]);
+        assert!(status == 2 && phrases.iter().all(|p| text.contains(p)), "{status}: {text}");
+        assert!(!folder.path().join("r.tfm").exists());
+    };
+    let mut swapped = touch();
+    (swapped[1].1, swapped[4].1) = (swapped[4].1, swapped[1].1);
+    refused(&swapped, &["left tragus and vertex are swapped"]);
+    let mut apart = touch();
+    apart[3].1[2] += 30.0;
+    refused(&apart, &["inion lies", "touch it again"]);
+    let mirrored: Vec<_> = touch().into_iter().map(|(label, p)| (label, [-p[0], p[1], p[2]])).collect();
+    refused(&mirrored, &["mirrored", "RAS"]);
+    refused(&touch()[..2], &["at least 3"]);
+    let (status, text) = register(folder.path(), &["--fle", "0"]);
+    assert!(status == 2 && text.contains("--fle is 0"), "{text}");
+    let (status, text) = register(folder.path(), &["--targets", "nowhere.fcsv"]);
+    assert!(status == 2 && text.contains("nowhere.fcsv"), "{text}");
+}
+
+#[test]
+fn a_tip_and_a_camera_are_calibrated_from_poses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A shaft of 150 mm along the array's z, tilted in a circle about a resting tip.
+    let mut text = "x_mm,y_mm,z_mm,qx,qy,qz,qw,status\n0,0,0,0,0,0,1,missing\n".to_owned();
+    for i in 0..60 {
+        let around = f64::from(i) * 0.1047;
+        let (half, axis) = (0.25_f64, [around.cos(), around.sin()]);
+        let (sin, cos) = half.sin_cos();
+        let tilt = 2.0 * half;
+        // The tip's direction, turned by the tilt about the axis.
+        let along = [150.0 * tilt.sin() * axis[1], -150.0 * tilt.sin() * axis[0], 150.0 * tilt.cos()];
+        let at = [10.0 - along[0], 20.0 - along[1], 30.0 - along[2]];
+        writeln!(text, "{},{},{},{},{},0,{cos},valid", at[0], at[1], at[2], sin * axis[0], sin * axis[1])
+            .expect("taken");
+    }
+    write(folder.path(), "swung.csv", &text);
+    let (status, said_text) = said(&bregma(folder.path(), &["register", "pivot", "--poses", "swung.csv"]));
+    assert!(
+        status == 0 && said_text.contains("150.000 mm in the array") && said_text.contains("1 poses over"),
+        "{said_text}"
+    );
+    write(folder.path(), "no-status.csv", &text.replace(",status", ",state"));
+    let (status, said_text) = said(&bregma(folder.path(), &["register", "pivot", "--poses", "no-status.csv"]));
+    assert!(status == 2 && said_text.contains("no column `status`"), "{said_text}");
+
+    let few = "arm.x_mm,arm.y_mm,arm.z_mm,arm.qx,arm.qy,arm.qz,arm.qw,camera.x_mm,camera.y_mm,camera.z_mm,camera.qx,camera.qy,camera.qz,camera.qw,status\n1,2,3,0,0,0,1,1,2,3,0,0,0,1,valid\n";
+    write(folder.path(), "looked.csv", few);
+    let (status, said_text) = said(&bregma(folder.path(), &["register", "hand-eye", "--poses", "looked.csv"]));
+    assert!(status == 2 && said_text.contains("at least 6"), "{said_text}");
+}

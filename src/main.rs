@@ -18,6 +18,7 @@ mod patients;
 mod pipeline;
 mod portrait;
 mod record;
+mod registration;
 mod replay;
 mod report;
 mod scenario;

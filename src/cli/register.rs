@@ -1,10 +1,12 @@
 //! `bregma register`: registrations and calibrations from files, with what they are worth.
 
 use super::{Goal, say};
+use crate::registration::{self, Extent};
 use anyhow::{Context, ensure};
 use bregma_ingest::registration::{markups, poses, transform};
 use bregma_perception::register::{hand_eye, landmarks, pivot};
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 use landmarks::{Fiducial, Landmarks};
 use nalgebra::{Isometry3, Point3};
 use std::path::{Path, PathBuf};
@@ -34,6 +36,28 @@ Example:
 The file has the columns arm.x_mm … arm.qw of base_from_flange, camera.x_mm … camera.qw of camera_from_target, and
 status: lines that do not say `valid` do not count.")]
     HandEye(HandEyeArgs),
+    /// What predicted errors are worth, simulated: a page of docs/.
+    #[command(after_help = "\
+Example:
+  bregma register table --out docs/registration.md          some seconds on two cores")]
+    Table(TableArgs),
+}
+
+/// Options of `register table`.
+#[derive(Debug, clap::Args)]
+pub struct TableArgs {
+    /// Set-ups of each row.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub setups: usize,
+    /// Draws of noise of each set-up.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub draws: usize,
+    /// Seed of the first set-up.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub first_seed: u64,
+    /// Where the page is written.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// Options of `register landmarks`.
@@ -105,6 +129,7 @@ pub fn run(command: &RegisterCommand) -> anyhow::Result<Goal> {
         RegisterCommand::Landmarks(args) => by_landmarks(args),
         RegisterCommand::Pivot(args) => by_pivot(args),
         RegisterCommand::HandEye(args) => by_hand_eye(args),
+        RegisterCommand::Table(args) => table(args),
     }
 }
 
@@ -243,6 +268,23 @@ fn by_hand_eye(args: &HandEyeArgs) -> anyhow::Result<Goal> {
     if let Some(out) = args.out.as_deref() {
         write(out, &transform::to_text(&found.flange_from_camera))?;
     }
+    Ok(Goal::Held)
+}
+
+fn table(args: &TableArgs) -> anyhow::Result<Goal> {
+    let TableArgs { setups, draws, first_seed, .. } = *args;
+    ensure!((1..=100_000).contains(&setups), "--setups is {setups}; 1 to 100000 is right");
+    ensure!((10..=100_000).contains(&draws), "--draws is {draws}; 10 to 100000 is right");
+    let extent = Extent { setups, draws, first_seed };
+    let bar = ProgressBar::new(registration::pieces(extent) as u64).with_style(
+        ProgressStyle::with_template("{elapsed_precise} {bar:32} {pos}/{len}, {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    let command = format!("bregma register table --setups {setups} --draws {draws} --first-seed {first_seed}");
+    let page = registration::markdown(extent, &command, &|| bar.inc(1));
+    bar.finish_and_clear();
+    write(&args.out, &page)?;
     Ok(Goal::Held)
 }
 

@@ -6,9 +6,9 @@
 //! between scan and touch, neighbours err alike. Each set-up's numbers come from its own seed, so that the number of threads
 //! changes nothing. All of it is *simulated*.
 
-use bregma_perception::register::{hand_eye, landmarks, pivot};
+use bregma_perception::register::{hand_eye, lag, landmarks, pivot};
 use landmarks::Fiducial;
-use nalgebra::{DMatrix, DVector, Isometry3, Matrix3, Point3, Translation3, UnitQuaternion, Vector3, Vector6};
+use nalgebra::{DMatrix, DVector, Isometry3, Matrix3, Point2, Point3, Translation3, UnitQuaternion, Vector3, Vector6};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fmt::Write as _;
@@ -32,6 +32,10 @@ const RIGHT: f64 = 0.1;
 /// Calibrations of each kind, for each 1,000 set-ups: three and six coordinates each make 3,000 values.
 const PIVOTS: usize = 1000;
 const HAND_EYES: usize = 500;
+/// Of temporal calibrations.
+const LAGS: usize = 500;
+/// A lag is wanted to this, s.
+const LAG_WITHIN_S: f64 = 0.002;
 
 /// Of how the errors of neighbouring fiducials go together.
 #[derive(Debug, Clone, Copy)]
@@ -108,9 +112,23 @@ pub fn markdown(extent: Extent, command: &str, done: &(dyn Fn() + Sync)) -> Stri
         let _ =
             writeln!(out, "| {words} | {} | {} | {:.2} % | {spread:.3} |", found.len(), values.len(), within * 100.0);
     }
+    let lags = each(share(LAGS), done, |i| timed(extent.first_seed + i as u64));
+    let within =
+        |most: &dyn Fn(&[f64; 2]) -> bool| lags.iter().filter(|l| most(l)).count() as f64 / lags.len() as f64 * 100.0;
+    let spread = (lags.iter().map(|[off, stated]| (off / stated).powi(2)).sum::<f64>() / lags.len() as f64).sqrt();
+    let _ = writeln!(
+        out,
+        "| lag of pictures against poses | {} | {} | {:.2} %; {:.2} % within 2 ms | {spread:.3} |",
+        lags.len(),
+        lags.len(),
+        within(&|[off, stated]| off.abs() <= 3.0 * stated),
+        within(&|[off, _]| off.abs() <= LAG_WITHIN_S)
+    );
     out.push_str(
         "\nPivot: 80 to 200 poses, tilts of 20° to 35°, tips 100 to 250 mm from the array, its pose off by 0.1 to 0.3 mm and 0.05° to \
-         0.2°. Hand-eye: 15 to 30 poses, the arm off by 0.15 mm and 0.05°, the target in the camera by 0.3 mm and 0.15°.\n",
+         0.2°. Hand-eye: 15 to 30 poses, the arm off by 0.15 mm and 0.05°, the target in the camera by 0.3 mm and 0.15°. \
+         Lag: ten seconds of a hand's motion of 15 to 30 mm, 60 poses a second off by 0.25 mm, 25 pictures a second off by 1 px, of 5 px a mm \
+         at most.\n",
     );
     out
 }
@@ -119,7 +137,7 @@ pub fn markdown(extent: Extent, command: &str, done: &(dyn Fn() + Sync)) -> Stri
 #[must_use]
 pub fn pieces(extent: Extent) -> usize {
     let share = |count: usize| (count * extent.setups).div_ceil(1000);
-    ROWS.len() * extent.setups + share(PIVOTS) + share(HAND_EYES)
+    ROWS.len() * extent.setups + share(PIVOTS) + share(HAND_EYES) + share(LAGS)
 }
 
 /// Does `work(i)` for all `i`, on all cores; in their order.
@@ -303,6 +321,42 @@ fn looked(seed: u64) -> Vec<f64> {
     let shift = found.flange_from_camera.translation.vector - truth.translation.vector;
     let off = Vector6::new(turn.x, turn.y, turn.z, shift.x, shift.y, shift.z);
     (0..6).map(|k| off[k] / found.error.covariance[(k, k)].sqrt()).collect()
+}
+
+/// How far off a lag is, and its stated error, s.
+fn timed(seed: u64) -> [f64; 2] {
+    let mut chance = Chance::new(seed);
+    let late = chance.between(-0.05, 0.3);
+    // Slow waves along each axis: amplitude in mm, rate in rad/s, phase.
+    let waves: [[[f64; 3]; 4]; 3] = std::array::from_fn(|_| {
+        std::array::from_fn(|_| {
+            [chance.between(3.0, 10.0), chance.between(0.8, 7.0), chance.between(0.0, std::f64::consts::TAU)]
+        })
+    });
+    let hand = |time: f64| {
+        Point3::from(waves.map(|w| w.iter().map(|[mm, rate, phase]| mm * (rate * time + phase).sin()).sum()))
+    };
+    let view = chance.pose(0.0, 0.6).rotation;
+    let (focal, depth) = (chance.between(500.0, 1500.0), chance.between(200.0, 400.0));
+    let tracked: Vec<(f64, Point3<f64>)> = (0..600)
+        .map(|i| {
+            let time = f64::from(i) / 60.0 + chance.between(-0.002, 0.002);
+            (time, hand(time) + chance.vector(0.25))
+        })
+        .collect();
+    let pictured: Vec<(f64, Point2<f64>)> = (0..250)
+        .map(|i| {
+            let time = f64::from(i) / 25.0 + chance.between(-0.001, 0.001);
+            let seen = view * hand(time - late);
+            let scale = focal / (depth + seen.z);
+            (time, Point2::new(seen.x * scale + chance.normal(), seen.y * scale + chance.normal()))
+        })
+        .collect();
+    match lag::calibrate(&tracked, &pictured, lag::USUAL) {
+        Ok(found) => [found.lag_s - late, found.error_s],
+        // A refusal counts against the method.
+        Err(_) => [f64::INFINITY, 1.0],
+    }
 }
 
 #[cfg(test)]

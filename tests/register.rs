@@ -147,3 +147,35 @@ fn a_tip_and_a_camera_are_calibrated_from_poses() {
     let (status, said_text) = said(&bregma(folder.path(), &["register", "hand-eye", "--poses", "looked.csv"]));
     assert!(status == 2 && said_text.contains("at least 6"), "{said_text}");
 }
+
+#[test]
+fn how_late_pictures_are_is_told_from_one_motion_and_a_still_hand_tells_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hand = |t: f64| [12.0 * (2.3 * t).sin() + 5.0 * (5.1 * t).cos(), 15.0 * (1.7 * t + 1.0).sin(), 4.0 * t.sin()];
+    let files = |scale: f64| {
+        let (mut tracked, mut pictured) =
+            ("time_s,x_mm,y_mm,z_mm,status\n".to_owned(), "time_s,u_px,v_px\n".to_owned());
+        for i in 0..600 {
+            let time = f64::from(i) / 60.0;
+            let [x, y, z] = hand(time).map(|v| v * scale);
+            let status = if i % 50 == 0 { "line_of_sight_lost" } else { "valid" };
+            writeln!(tracked, "{time},{x},{y},{z},{status}").expect("a string takes it");
+        }
+        for i in 0..250 {
+            let time = f64::from(i) / 25.0;
+            let [x, y, z] = hand(time - 0.12).map(|v| v * scale);
+            let (u, v) = (900.0 * x / (300.0 + z) + 320.0, 900.0 * y / (300.0 + z) + 180.0);
+            writeln!(pictured, "{time},{u},{v}").expect("a string takes it");
+        }
+        write(folder.path(), "tip.csv", &tracked);
+        write(folder.path(), "video.csv", &pictured);
+        said(&bregma(folder.path(), &["register", "lag", "--tracked", "tip.csv", "--pictured", "video.csv"]))
+    };
+    let (status, text) = files(1.0);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("12 poses over that were not valid"), "{text}");
+    let lag = text.lines().find_map(|l| l.strip_prefix("lag")?.trim().split(' ').next()?.parse::<f64>().ok());
+    assert!(lag.is_some_and(|ms| (ms - 120.0).abs() < 2.0), "{text}");
+    let (status, text) = files(0.0);
+    assert_eq!(status, 2, "{text}");
+}

@@ -4,7 +4,7 @@ use super::{Goal, say};
 use crate::registration::{self, Extent};
 use anyhow::{Context, ensure};
 use bregma_ingest::registration::{markups, poses, transform};
-use bregma_perception::register::{hand_eye, landmarks, pivot};
+use bregma_perception::register::{hand_eye, lag, landmarks, pivot};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use landmarks::{Fiducial, Landmarks};
@@ -36,11 +36,35 @@ Example:
 The file has the columns arm.x_mm … arm.qw of base_from_flange, camera.x_mm … camera.qw of camera_from_target, and
 status: lines that do not say `valid` do not count.")]
     HandEye(HandEyeArgs),
+    /// How late pictures are against tracked poses, by one motion that both have seen.
+    #[command(after_help = "\
+Example:
+  bregma register lag --tracked tip.csv --pictured tip-in-video.csv
+Move the instrument's tip before the camera for ten seconds, as irregularly as you can. The first file has the columns
+time_s, x_mm, y_mm, z_mm and status (lines that do not say `valid` do not count), the second time_s, u_px, v_px.")]
+    Lag(LagArgs),
     /// What predicted errors are worth, simulated: a page of docs/.
     #[command(after_help = "\
 Example:
   bregma register table --out docs/registration.md          some seconds on two cores")]
     Table(TableArgs),
+}
+
+/// Options of `register lag`.
+#[derive(Debug, clap::Args)]
+pub struct LagArgs {
+    /// Tracked positions.
+    #[arg(long, value_name = "FILE")]
+    pub tracked: PathBuf,
+    /// The same in pictures.
+    #[arg(long, value_name = "FILE")]
+    pub pictured: PathBuf,
+    /// The least lag that is searched, ms.
+    #[arg(long, value_name = "MS", default_value_t = lag::USUAL.from_s * 1e3, allow_negative_numbers = true)]
+    pub from_ms: f64,
+    /// The most.
+    #[arg(long, value_name = "MS", default_value_t = lag::USUAL.to_s * 1e3)]
+    pub to_ms: f64,
 }
 
 /// Options of `register table`.
@@ -129,6 +153,7 @@ pub fn run(command: &RegisterCommand) -> anyhow::Result<Goal> {
         RegisterCommand::Landmarks(args) => by_landmarks(args),
         RegisterCommand::Pivot(args) => by_pivot(args),
         RegisterCommand::HandEye(args) => by_hand_eye(args),
+        RegisterCommand::Lag(args) => by_lag(args),
         RegisterCommand::Table(args) => table(args),
     }
 }
@@ -271,6 +296,19 @@ fn by_hand_eye(args: &HandEyeArgs) -> anyhow::Result<Goal> {
     Ok(Goal::Held)
 }
 
+fn by_lag(args: &LagArgs) -> anyhow::Result<Goal> {
+    let tracked = poses::motion(&args.tracked).with_context(|| format!("--tracked {}", args.tracked.display()))?;
+    let pictured =
+        poses::pictured(&args.pictured).with_context(|| format!("--pictured {}", args.pictured.display()))?;
+    say_passed(tracked.passed_over);
+    let range = lag::Range { from_s: args.from_ms * 1e-3, to_s: args.to_ms * 1e-3 };
+    let found = lag::calibrate(&tracked.positions, &pictured, range)?;
+    say(format!("lag        {:.1} ms: a picture shows what was tracked that much before", found.lag_s * 1e3));
+    say(format!("deviation  {:.2} ms", found.error_s * 1e3));
+    say(format!("explained  {:.1} % of the picture's motion, over {} pictures", found.explained * 1e2, found.pictures));
+    Ok(Goal::Held)
+}
+
 fn table(args: &TableArgs) -> anyhow::Result<Goal> {
     let TableArgs { setups, draws, first_seed, .. } = *args;
     ensure!((1..=100_000).contains(&setups), "--setups is {setups}; 1 to 100000 is right");
@@ -294,10 +332,14 @@ fn points(option: &str, path: &Path) -> anyhow::Result<Vec<markups::Markup>> {
 
 fn tracked(path: &Path, prefixes: &[&str]) -> anyhow::Result<Vec<Vec<Isometry3<f64>>>> {
     let found = poses::read(path, prefixes).with_context(|| format!("--poses {}", path.display()))?;
-    if found.passed_over > 0 {
-        say(format!("passed     {} poses over that were not valid", found.passed_over));
-    }
+    say_passed(found.passed_over);
     Ok(found.poses)
+}
+
+fn say_passed(count: usize) {
+    if count > 0 {
+        say(format!("passed     {count} poses over that were not valid"));
+    }
 }
 
 fn coordinates(at: &Point3<f64>) -> String {

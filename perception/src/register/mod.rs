@@ -5,6 +5,7 @@
 //!  surface     points on skin or bone, and the scan's surface         ──► the same
 //!  pivot       an instrument turned about its resting tip             ──► where the tip is on its array
 //!  hand_eye    arm poses, and what a camera on it saw                 ──► flange_from_camera
+//!  lag         one motion that tracker and camera saw                 ──► how late pictures are
 //! ```
 //! Each result holds its error as a [`RigidError`], which says what it means at any point: a registration error
 //! without its target says nothing (FRE and TRE are independent: Fitzpatrick, SPIE 7261, 2009).
@@ -16,6 +17,7 @@
 
 pub mod error;
 pub mod hand_eye;
+pub mod lag;
 pub mod landmarks;
 mod least_squares;
 #[cfg(test)]

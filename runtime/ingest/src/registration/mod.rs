@@ -5,6 +5,7 @@
 //! **Frames and units:** mm; whatever the file says, points leave in LPS. **Bounds:** files of 16 MB and 100,000 entries
 //! at most. **Not here:** ITK's `.h5` transforms, which hold the same in HDF5.
 
+mod columns;
 pub mod markups;
 pub mod poses;
 pub mod transform;

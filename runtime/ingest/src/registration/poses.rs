@@ -4,8 +4,8 @@
 //! once has a prefix in front of each: `arm.x_mm`, `camera.qw`. **Status:** a column `status` must say `valid` in each line
 //! that is to count; without the column nothing says that poses were valid, and the file is refused.
 
-use super::{ENTRIES_MAX, RegistrationFileError, number, text};
-use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
+use super::{RegistrationFileError, columns, text};
+use nalgebra::{Isometry3, Point2, Point3, Quaternion, Translation3, UnitQuaternion};
 use std::path::Path;
 
 /// How far from 1 a quaternion's length may be.
@@ -30,58 +30,54 @@ pub fn read(path: &Path, prefixes: &[&str]) -> Result<Tracked, RegistrationFileE
 }
 
 fn of_text(text: &str, prefixes: &[&str]) -> Result<Tracked, RegistrationFileError> {
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-    let Some((_, heading)) = lines.next() else {
-        return Err(RegistrationFileError::Whole("it is empty; a heading that names the columns is needed".into()));
-    };
-    let heading: Vec<&str> = heading.split(',').map(str::trim).collect();
-    let column = |name: &str| {
-        heading.iter().position(|c| *c == name).ok_or_else(|| {
-            RegistrationFileError::Whole(format!("no column `{name}`; the columns are {}", heading.join(", ")))
-        })
-    };
-    let mut columns = Vec::new();
-    for prefix in prefixes {
-        let mut each = [0; 7];
-        for (at, name) in each.iter_mut().zip(NAMES) {
-            *at = column(&format!("{prefix}{name}"))?;
-        }
-        columns.push(each);
-    }
-    let status = column("status")?;
-    let (mut poses, mut passed_over) = (vec![Vec::new(); prefixes.len()], 0);
-    for (index, line) in lines {
-        let line_number = index + 1;
-        let words: Vec<&str> = line.split(',').map(str::trim).collect();
-        if words.len() != heading.len() {
-            let what = format!("{} values; the heading has {}", words.len(), heading.len());
-            return Err(RegistrationFileError::line(line_number, what));
-        }
-        if words[status] != "valid" {
-            passed_over += 1;
-            continue;
-        }
-        for (poses, columns) in poses.iter_mut().zip(&columns) {
-            poses.push(pose(line_number, &columns.map(|at| words[at]))?);
-        }
-        if poses.first().is_some_and(|p| p.len() > ENTRIES_MAX) {
-            return Err(RegistrationFileError::Whole(format!("more than {ENTRIES_MAX} poses")));
+    let names: Vec<String> = prefixes.iter().flat_map(|p| NAMES.map(|name| format!("{p}{name}"))).collect();
+    let found = columns::of_text(text, &names, true)?;
+    let mut poses = vec![Vec::new(); prefixes.len()];
+    for (line, values) in &found.rows {
+        for (poses, values) in poses.iter_mut().zip(values.chunks_exact(NAMES.len())) {
+            poses.push(pose(*line, values)?);
         }
     }
-    Ok(Tracked { poses, passed_over })
+    Ok(Tracked { poses, passed_over: found.passed_over })
 }
 
-fn pose(line: usize, words: &[&str; 7]) -> Result<Isometry3<f64>, RegistrationFileError> {
-    let mut v = [0.0; 7];
-    for ((value, word), name) in v.iter_mut().zip(words).zip(NAMES) {
-        *value = number(line, name, word)?;
-    }
+fn pose(line: usize, v: &[f64]) -> Result<Isometry3<f64>, RegistrationFileError> {
     let turn = Quaternion::new(v[6], v[3], v[4], v[5]);
     if (turn.norm() - 1.0).abs() > UNIT_WITHIN {
         let what = format!("the quaternion's length is {:.4}; 1 is right", turn.norm());
         return Err(RegistrationFileError::line(line, what));
     }
     Ok(Isometry3::from_parts(Translation3::new(v[0], v[1], v[2]), UnitQuaternion::from_quaternion(turn)))
+}
+
+/// Where something was over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Motion {
+    /// Seconds, and where.
+    pub positions: Vec<(f64, Point3<f64>)>,
+    /// How many lines did not say that they are valid.
+    pub passed_over: usize,
+}
+
+/// Positions of one device over time: the columns `time_s, x_mm, y_mm, z_mm` and `status`.
+///
+/// # Errors
+/// [`RegistrationFileError`].
+pub fn motion(path: &Path) -> Result<Motion, RegistrationFileError> {
+    let names = ["time_s", "x_mm", "y_mm", "z_mm"].map(String::from);
+    let found = columns::of_text(&text(path)?, &names, true)?;
+    let positions = found.rows.iter().map(|(_, v)| (v[0], Point3::new(v[1], v[2], v[3]))).collect();
+    Ok(Motion { positions, passed_over: found.passed_over })
+}
+
+/// Where something is in pictures over time: the columns `time_s, u_px, v_px`.
+///
+/// # Errors
+/// [`RegistrationFileError`].
+pub fn pictured(path: &Path) -> Result<Vec<(f64, Point2<f64>)>, RegistrationFileError> {
+    let names = ["time_s", "u_px", "v_px"].map(String::from);
+    let found = columns::of_text(&text(path)?, &names, false)?;
+    Ok(found.rows.iter().map(|(_, v)| (v[0], Point2::new(v[1], v[2]))).collect())
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod replay;
 mod report;
 mod scenario;
 mod session;
+mod shifts;
 mod surgeon;
 
 use clap::Parser;

@@ -153,6 +153,7 @@ impl Suite {
         source.world = self.world;
         source.lifelike = self.lifelike;
         source.shift_hz = self.shift_hz;
+        config.follow_shift = self.shift_hz > 0.0;
         if self.planner == Plans::Unconstrained {
             (source.exact, source.lifelike) = (true, false);
             (config.forbidden_inflation_mm, config.shift_mm_per_hour) = (0.0, 0.0);

@@ -106,6 +106,7 @@ pub fn align_settings(config: &Config, theatre: &Theatre) -> bregma_perception::
     Settings {
         carving_radius_mm: config.carving_radius_mm,
         shift_mm_per_hour: config.shift_mm_per_hour,
+        shift: config.follow_shift.then(Default::default),
         shaft_radius_mm: theatre.mount.shaft_radius_mm,
         shaft_length_mm: theatre.mount.shaft_length_mm,
         ..Settings::with_camera(theatre.camera)

@@ -83,6 +83,11 @@ impl VoxelBits {
         self.rows.iter_mut().zip(&other.rows).for_each(|(a, b)| *a &= !b);
     }
 
+    /// Keeps what `other` has, too.
+    pub fn keep(&mut self, other: &Self) {
+        self.rows.iter_mut().zip(&other.rows).for_each(|(a, b)| *a &= b);
+    }
+
     /// Puts in all that `other` has.
     pub fn add(&mut self, other: &Self) {
         self.rows.iter_mut().zip(&other.rows).for_each(|(a, b)| *a |= b);

@@ -19,6 +19,9 @@ const BRAIN_SHARE: f64 = 0.05;
 /// Bins of the histogram that percentiles are read from: 0.02 % of the range each.
 const BINS: usize = 4096;
 
+/// Brighter than this, in standard deviations from the brain's mean, is tissue and neither fluid nor bone.
+const COVERS_Z: f32 = -1.0;
+
 /// A scan that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum BadScan {
@@ -193,6 +196,17 @@ impl Scan {
     #[must_use]
     pub fn frame(&self) -> FrameId {
         self.volume.frame
+    }
+
+    /// Whether tissue lies over a point, in a direction, within some millimetres of a vessel of this radius: what lies on
+    /// the brain's surface has fluid and bone over it, which are dark.
+    #[must_use]
+    pub fn covered(&self, at: &Point3<f64>, over: &Vector3<f64>, radius_mm: f64) -> bool {
+        let tissue = |mm: f64| {
+            let place = at + over * (radius_mm + mm);
+            self.statistics.z(self.intensity(&self.voxel_from_patient.transform_point(&place))) > COVERS_Z
+        };
+        [1.5, 2.5, 3.5, 4.5, 5.5].into_iter().filter(|mm| tissue(*mm)).count() >= 3
     }
 
     /// Trilinear z-scores on a 64³ grid; what the scan does not show counts as background. `brain` becomes

@@ -13,6 +13,7 @@ use crate::memory::{Ending, Memory};
 use crate::planner::{Planner, View};
 use crate::settings::{OutOfRange, PlanSettings};
 use bregma_core::arm::ArmModel;
+use bregma_core::brain_shift::BrainShift;
 use bregma_core::flow::{
     Anatomy, ArmMount, GateState, Motion, Plan, Proposal, Request, Scene, Sent, Sequence, Verdict, Withdrawn,
 };
@@ -132,6 +133,29 @@ pub struct PlanStage {
     done: bool,
     waiting: Waiting,
     declined_ml: f64,
+    place: Place,
+}
+
+/// The anatomy with its corridor where that is now: regions and vessels a planner reads from the scene, which has moved
+/// them.
+#[derive(Default)]
+struct Place(Option<(BrainShift, Arc<Anatomy>, Arc<Anatomy>)>);
+
+impl Place {
+    fn at(&mut self, anatomy: &Arc<Anatomy>, scene: &Scene) -> Arc<Anatomy> {
+        if scene.shift.is_still() {
+            return Arc::clone(anatomy);
+        }
+        match &self.0 {
+            Some((shift, of, here)) if *shift == scene.shift && of.digest == anatomy.digest => Arc::clone(here),
+            _ => {
+                let corridor = anatomy.corridor.moved(&scene.shift);
+                let here = Arc::new(Anatomy { corridor, ..Anatomy::clone(anatomy) });
+                self.0 = Some((scene.shift.clone(), Arc::clone(anatomy), Arc::clone(&here)));
+                here
+            }
+        }
+    }
 }
 
 impl PlanStage {
@@ -168,6 +192,7 @@ impl PlanStage {
             done: false,
             waiting: Waiting::Inputs,
             declined_ml: 0.0,
+            place: Place::default(),
         })
     }
 
@@ -347,7 +372,8 @@ impl Stage for PlanStage {
         self.memory.review(scene);
         self.declined_ml = self.memory.declined_ml(scene);
         let memory = std::mem::take(&mut self.memory);
-        let view = View { scene, anatomy, tip, shaft_radius_mm: self.mount.shaft_radius_mm, memory: &memory };
+        let here = self.place.at(anatomy, scene);
+        let view = View { scene, anatomy: &here, tip, shaft_radius_mm: self.mount.shaft_radius_mm, memory: &memory };
         let proposal = self.propose(now, &view);
         self.memory = memory;
         self.sequence += 1;

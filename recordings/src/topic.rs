@@ -46,13 +46,13 @@ topics! {
     /// Scans; their shape and digest are recorded, not their intensities.
     Volumes = 4, "volumes", "bregma.VolumeNote.1";
     /// Registrations.
-    Registration = 5, "registration", "bregma.Registration.1";
+    Registration = 5, "registration", "bregma.Registration.2";
     /// What was planned and known before.
     Anatomy = 6, "anatomy", "bregma.Anatomy.1";
     /// Regions of interest; recomputed, not recorded.
     Rois = 7, "rois", "";
     /// Scenes.
-    Scenes = 8, "scenes", "bregma.Scene.1";
+    Scenes = 8, "scenes", "bregma.Scene.2";
     /// Number, digest and age of each scene; follows from the scenes, not recorded.
     Stamps = 9, "stamps", "";
     /// Plans.

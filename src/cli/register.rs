@@ -2,6 +2,7 @@
 
 use super::{Goal, say};
 use crate::registration::{self, Extent};
+use crate::shifts;
 use anyhow::{Context, ensure};
 use bregma_ingest::registration::{markups, poses, transform};
 use bregma_perception::register::{hand_eye, lag, landmarks, pivot};
@@ -43,6 +44,11 @@ Example:
 Move the instrument's tip before the camera for ten seconds, as irregularly as you can. The first file has the columns
 time_s, x_mm, y_mm, z_mm and status (lines that do not say `valid` do not count), the second time_s, u_px, v_px.")]
     Lag(LagArgs),
+    /// What following the brain's shift is worth, simulated: a page of docs/.
+    #[command(after_help = "\
+Example:
+  bregma register shift-table --cases 50 --first-seed 1000000 --out docs/brain-shift.md")]
+    ShiftTable(ShiftTableArgs),
     /// What predicted errors are worth, simulated: a page of docs/.
     #[command(after_help = "\
 Example:
@@ -65,6 +71,23 @@ pub struct LagArgs {
     /// The most.
     #[arg(long, value_name = "MS", default_value_t = lag::USUAL.to_s * 1e3)]
     pub to_ms: f64,
+}
+
+/// Options of `register shift-table`.
+#[derive(Debug, clap::Args)]
+pub struct ShiftTableArgs {
+    /// Cases in each world.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub cases: usize,
+    /// Seed of the first.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub first_seed: u64,
+    /// How long each is watched, s.
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Where the page is written.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// Options of `register table`.
@@ -154,6 +177,7 @@ pub fn run(command: &RegisterCommand) -> anyhow::Result<Goal> {
         RegisterCommand::Pivot(args) => by_pivot(args),
         RegisterCommand::HandEye(args) => by_hand_eye(args),
         RegisterCommand::Lag(args) => by_lag(args),
+        RegisterCommand::ShiftTable(args) => shift_table(args),
         RegisterCommand::Table(args) => table(args),
     }
 }
@@ -306,6 +330,22 @@ fn by_lag(args: &LagArgs) -> anyhow::Result<Goal> {
     say(format!("lag        {:.1} ms: a picture shows what was tracked that much before", found.lag_s * 1e3));
     say(format!("deviation  {:.2} ms", found.error_s * 1e3));
     say(format!("explained  {:.1} % of the picture's motion, over {} pictures", found.explained * 1e2, found.pictures));
+    Ok(Goal::Held)
+}
+
+fn shift_table(args: &ShiftTableArgs) -> anyhow::Result<Goal> {
+    let ShiftTableArgs { cases, first_seed, seconds, .. } = *args;
+    ensure!((1..=10_000).contains(&cases), "--cases is {cases}; 1 to 10000 is right");
+    ensure!((1.0..=3600.0).contains(&seconds), "--seconds is {seconds}; 1 to 3600 is right");
+    let config = crate::config::Config::parse(crate::config::DEMO, Path::new("."))?;
+    let bar = ProgressBar::new(2 * cases as u64);
+    bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}")?);
+    let command = format!("bregma register shift-table --cases {cases} --first-seed {first_seed} --seconds {seconds}");
+    let extent = shifts::Extent { cases, first_seed, seconds };
+    let page = shifts::markdown(&config, extent, &command, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    std::fs::write(&args.out, page).with_context(|| format!("--out {}", args.out.display()))?;
+    say(format!("written    {}", args.out.display()));
     Ok(Goal::Held)
 }
 

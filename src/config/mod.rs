@@ -119,8 +119,10 @@ pub struct Config {
     pub cutting_radius_mm: f64,
     /// Radius within which tissue is believed gone, mm: the cutting radius less the tip's error.
     pub carving_radius_mm: f64,
-    /// Bias of brain shift, mm per hour.
+    /// Bias of brain shift, mm per hour, where it is not followed.
     pub shift_mm_per_hour: f64,
+    /// Whether brain shift is followed.
+    pub follow_shift: bool,
     /// Beside the error budget, mm.
     pub forbidden_inflation_mm: f64,
     /// When to plan.
@@ -219,6 +221,7 @@ impl Config {
             cutting_radius_mm,
             carving_radius_mm,
             shift_mm_per_hour,
+            follow_shift: words.align.follow_shift,
             forbidden_inflation_mm,
             plan,
             greedy,
@@ -246,6 +249,7 @@ impl Config {
         line("align.cutting_radius_mm", &self.cutting_radius_mm);
         line("align.carving_radius_mm", &self.carving_radius_mm);
         line("align.shift_mm_per_hour", &self.shift_mm_per_hour);
+        line("align.follow_shift", &self.follow_shift);
         line("perceive.forbidden_inflation_mm", &self.forbidden_inflation_mm);
         line("plan", &self.plan);
         line("greedy", &self.greedy);
@@ -335,10 +339,19 @@ fn theatre(w: &words::TheatreWords, folder: &Path) -> anyhow::Result<Theatre> {
             )?,
             fre: mm("source.registration.fre_mm", r.fre_mm)?,
             predicted_tre: mm("source.registration.predicted_tre_mm", r.predicted_tre_mm)?,
+            up: r.up.map(up).transpose()?,
             registered: Instant::START,
             expires: Instant::START + expires,
         },
     })
+}
+
+/// A direction against gravity, made a unit long.
+fn up(up: [f64; 3]) -> anyhow::Result<[f64; 3]> {
+    let unit = nalgebra::Vector3::from(up).try_normalize(1e-3).filter(|v| v.iter().all(|c| c.is_finite()));
+    let what =
+        format!("`source.registration.up` is {up:?}; a direction in patient LPS is needed, such as [0.0, -1.0, 0.0]");
+    Ok(unit.context(what)?.into())
 }
 
 fn plan(w: &PlanWords) -> anyhow::Result<bregma_planning::PlanSettings> {

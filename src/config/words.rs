@@ -129,6 +129,8 @@ pub(super) struct RegistrationWords {
     pub quaternion_xyzw: [f64; 4],
     pub fre_mm: f64,
     pub predicted_tre_mm: f64,
+    #[serde(default)]
+    pub up: Option<[f64; 3]>,
     pub expires_h: f64,
 }
 
@@ -138,6 +140,7 @@ pub(super) struct AlignWords {
     pub cutting_radius_mm: f64,
     pub carving_radius_mm: f64,
     pub shift_mm_per_hour: f64,
+    pub follow_shift: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -72,8 +72,10 @@ pub fn draw(scene: &Scene, roi: &RoiFrame, plane: Plane, through: [usize; 3], rg
     for v in 0..ROI_EDGE {
         for u in 0..ROI_EDGE {
             let i = index(u, v);
+            // The scan where its tissue is now.
+            let shown = moved(scene, i);
             // Two standard deviations below the brain's mean is black, three above it is white.
-            let grey = ((t1c[i] + 2.0) / 5.0 * 255.0).clamp(0.0, 255.0) as u8;
+            let grey = ((shown.map_or(-2.0, |s| t1c[s]) + 2.0) / 5.0 * 255.0).clamp(0.0, 255.0) as u8;
             let mut colour = [grey; 3];
             let state = scene.state[i];
             if state & voxel::CAVITY != 0 {
@@ -101,6 +103,15 @@ pub fn draw(scene: &Scene, roi: &RoiFrame, plane: Plane, through: [usize; 3], rg
             }
         }
     }
+}
+
+/// The voxel of the scan that a voxel of the scene shows.
+fn moved(scene: &Scene, index: usize) -> Option<usize> {
+    let grid = &scene.grid;
+    if scene.shift.is_still() {
+        return Some(index);
+    }
+    grid.containing(&scene.shift.rest(&grid.centre(grid.voxel(index)))).map(|v| grid.index(v))
 }
 
 fn white(rgb: &mut [u8], x: usize, y: usize) {

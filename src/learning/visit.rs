@@ -122,7 +122,7 @@ impl Visit {
         for _ in 0..self.settings.frames {
             self.advance(gap)?;
             let frame = self.look()?;
-            let lesson = self.world.lesson(&frame.grid);
+            let lesson = self.world.lesson(&frame.grid, &frame.shift);
             let from = sequence.channels.len();
             sequence.channels.extend_from_slice(&frame.channels);
             missing.take_from(&mut sequence.channels[from..]);

@@ -9,6 +9,7 @@
 //! light none, the voxel merely counts as seen. Where the picture is too dark or saturated, nothing is seen.
 //! **Allocation:** in [`Sight::new`] only. **Not protected against:** blood over tissue that fluoresces.
 
+use bregma_core::brain_shift::BrainShift;
 use bregma_core::flow::{CameraCalibration, Light, VideoFrame};
 use bregma_core::grid::Grid;
 use nalgebra::Point3;
@@ -124,6 +125,8 @@ pub struct Look<'a> {
     pub grid: &'a Grid,
     /// Its wall.
     pub wall: &'a VoxelBits,
+    /// Where its voxels are now.
+    pub shift: &'a BrainShift,
     /// The instrument's shaft, where one is there.
     pub shaft: Option<&'a Shaft>,
     /// A voxel is hidden by one that is nearer by more than this on its ray, mm.
@@ -131,6 +134,11 @@ pub struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// Where a voxel's centre is now.
+    fn place(&self, index: usize) -> Point3<f64> {
+        self.shift.now(&self.grid.centre(self.grid.voxel(index)))
+    }
+
     /// Half a voxel's edge, at a depth of 1 mm, pixels.
     #[must_use]
     pub fn half_voxel_px(&self) -> f32 {
@@ -165,8 +173,7 @@ impl Sight {
 
     /// Calls `seen` with the index and the pixel of every wall voxel that the camera sees.
     fn each_visible(&mut self, look: &Look<'_>, mut seen: impl FnMut(usize, usize, usize)) {
-        let (camera, grid) = (look.camera, look.grid);
-        self.project(camera, grid, look.wall);
+        self.project(look);
         self.nearest.fill(f32::INFINITY);
         let half_voxel_px = look.half_voxel_px();
         for p in &self.projected {
@@ -178,23 +185,23 @@ impl Sight {
                 }
             }
         }
-        let eye = camera.patient_from_camera.position().coordinates();
+        let eye = look.camera.patient_from_camera.position().coordinates();
         for p in &self.projected {
             let [u, v] = [p.u.round() as usize, p.v.round() as usize];
             let cell = u / CELL_PX + self.cells[0] * (v / CELL_PX);
             let hidden = f64::from(p.depth) > f64::from(self.nearest[cell]) + look.depth_tolerance_mm;
             let index = p.index as usize;
-            if !hidden && look.shaft.is_none_or(|s| !s.covers(&eye, &grid.centre(grid.voxel(index)))) {
+            if !hidden && look.shaft.is_none_or(|s| !s.covers(&eye, &look.place(index))) {
                 seen(index, u, v);
             }
         }
     }
 
-    fn project(&mut self, camera: &CameraCalibration, grid: &Grid, wall: &VoxelBits) {
+    fn project(&mut self, look: &Look<'_>) {
         self.projected.clear();
-        let limit = camera.size_px.map(|n| n as f64 - 0.5);
-        for index in wall.iter() {
-            let Some((u, v, depth)) = camera.project(&grid.centre(grid.voxel(index))) else { continue };
+        let limit = look.camera.size_px.map(|n| n as f64 - 0.5);
+        for index in look.wall.iter() {
+            let Some((u, v, depth)) = look.camera.project(&look.place(index)) else { continue };
             if u >= 0.0 && v >= 0.0 && u < limit[0] && v < limit[1] {
                 self.projected.push(Projected { index: index as u32, u: u as f32, v: v as f32, depth: depth as f32 });
             }
@@ -240,7 +247,8 @@ mod tests {
         let mut seen = Vec::new();
         let (grid, camera, red) = (&roi_grid(Point3::origin()), &camera(), &RedScale::default());
         let picture = &VideoFrame::black(640, 360);
-        let look = Look { picture, camera, red, grid, wall, shaft, depth_tolerance_mm: 2.0 };
+        let shift = &BrainShift::still(Point3::origin());
+        let look = Look { picture, camera, red, grid, wall, shift, shaft, depth_tolerance_mm: 2.0 };
         Sight::new([640, 360]).each_visible(&look, |i, _, _| seen.push(i));
         seen
     }

@@ -2,20 +2,23 @@
 //!
 //! Each new picture makes one `RoiFrame` of 64³ voxels of 1.25 mm around the corridor's target. The scans
 //! are resampled when they arrive; the cavity is what the corridor opened and the energised tip has swept
-//! since ([`cavity`]); the pictures are back-projected onto the cavity's wall ([`evidence`]).
+//! since ([`cavity`]); the pictures are back-projected onto the cavity's wall ([`evidence`]). All of it is kept where the
+//! scan shows the tissue; where the tissue is now, [`shift`] follows.
 //!
 //! **Units and frames:** mm, patient LPS, in the anatomy's frame of reference: a scan or a registration of
 //! another frame is refused by name. **Allocation:** in `new` and when a scan arrives; none per frame.
 //! **Invariants:** a picture makes a frame only with a T1c, an anatomy and a registration that has not
 //! expired. A tip that is not believed sweeps nothing, and while the instrument's place is unknown no
 //! picture is evidence: a shaft must not pass for tissue that does not fluoresce.
-//! **Not protected against:** cavity that was opened outside the fine region, and brain shift, which
-//! stands in the error budget as a bias that grows with time since the registration.
+//! **Not protected against:** cavity that was opened outside the fine region. Brain shift that is not followed
+//! stands in the error budget as a bias that grows with time since the registration; of shift that is followed, what it
+//! may be wrong by.
 
 pub mod assembly;
 pub mod cavity;
 pub mod evidence;
 mod region;
+pub mod shift;
 
 use crate::gpu::DeviceError;
 use crate::scan::{BadScan, Scan};
@@ -32,6 +35,7 @@ use bregma_core::{All, Latest, Stage};
 use cavity::{Console, Sweep, SweptPose};
 use evidence::{RedScale, Shaft, Sight};
 use region::Region;
+use shift::Follower;
 use std::sync::Arc;
 
 /// Room for tips between two steps: 8 s at 60 Hz, for a suite that perceives once a second or slower.
@@ -73,6 +77,8 @@ pub struct Settings {
     pub depth_tolerance_mm: f64,
     /// How the red of violet light becomes evidence.
     pub red: RedScale,
+    /// How brain shift is followed; none where it is not.
+    pub shift: Option<shift::Settings>,
 }
 
 impl Settings {
@@ -93,6 +99,7 @@ impl Settings {
             shift_mm_per_hour: 1.0,
             depth_tolerance_mm: 2.0,
             red: RedScale::default(),
+            shift: None,
         }
     }
 }
@@ -202,6 +209,7 @@ pub struct Align {
     t1c: Option<Scan>,
     flair: Option<Scan>,
     region: Region,
+    follower: Option<Follower>,
     console: Console,
     sweep: Sweep,
     assembly: Box<dyn Assembly>,
@@ -240,6 +248,7 @@ impl Align {
         assert!(lengths.iter().all(|v| v.is_finite() && *v >= 0.0), "align's lengths are finite and not negative");
         Self {
             assembly,
+            follower: settings.shift.map(|shift| Follower::new(shift, settings.camera.size_px)),
             settings,
             t1c: None,
             flair: None,
@@ -249,6 +258,12 @@ impl Align {
             last_picture: None,
             frames: Pool::new("roi frames", FRAMES, RoiFrame::empty),
         }
+    }
+
+    /// Samples of vessels that had a line in the last look at the brain's shift that counts.
+    #[must_use]
+    pub fn followed(&self) -> Option<usize> {
+        self.follower.as_ref().and_then(Follower::found).map(|(_, count)| count)
     }
 
     /// Takes the scans that came; says whether one of ours is among them.
@@ -320,7 +335,18 @@ impl Align {
             registration: registration.predicted_tre,
             calibration: self.settings.camera.error,
             tracking: tip.unwrap_or(Millimetres::constant(self.settings.tip_error_unseen_mm)),
-            shift: Millimetres::constant(self.settings.shift_mm_per_hour * since.secs_f64() / 3600.0),
+            shift: self.shift_error(since),
+        }
+    }
+
+    /// What brain shift may add at the target.
+    fn shift_error(&self, since: Duration) -> Millimetres {
+        match &self.follower {
+            Some(follower) => {
+                let shift = follower.shift();
+                Millimetres::new(shift.deviation_mm(&shift.centre())).unwrap_or(Millimetres::ZERO)
+            }
+            None => Millimetres::constant(self.settings.shift_mm_per_hour * since.secs_f64() / 3600.0),
         }
     }
 
@@ -396,6 +422,10 @@ impl Align {
         }
         let registered = registration.registered;
         let since = now.since(registered).ok_or(Fault::RegistrationFromTheFuture { registered, now })?;
+        if let Some(follower) = &mut self.follower {
+            follower.begin(anatomy, t1c, &self.settings.camera, registration.up.map(|up| up.into()), arrived);
+            self.region.shifts(follower.shift());
+        }
         self.sweep_tips(&input.tips, registration)?;
         scans.and(kept)?;
 
@@ -404,6 +434,11 @@ impl Align {
         let tip = self.sweep.at(picture.captured);
         self.region.see_at(picture.captured);
         if let Ok(shaft) = self.shaft(tip.as_ref()) {
+            if let Some(follower) = &mut self.follower
+                && follower.look(picture, &self.settings.camera, shaft.as_ref())
+            {
+                self.region.shifts(follower.shift());
+            }
             self.region.look(&self.settings, &mut *self.assembly, picture, shaft.as_ref())?;
         }
         let errors = self.errors(now, registration, since);

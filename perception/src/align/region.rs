@@ -1,4 +1,7 @@
 //! The fine region: resampled scans, cavity, wall, and what was seen of it.
+//!
+//! All of it is kept where the scan shows it, so that memories stay with the tissue; tips and pictures, which are of
+//! now, are brought there by the brain's shift.
 
 use super::assembly::Assembly;
 use super::evidence::{Look, Seen, Shaft};
@@ -6,6 +9,7 @@ use super::{Fault, SEEN_AGE_SCALE_S, Settings};
 use crate::bits::VoxelBits;
 use crate::gpu::DeviceError;
 use crate::scan::Scan;
+use bregma_core::brain_shift::BrainShift;
 use bregma_core::digest::Digest;
 use bregma_core::flow::{Anatomy, Capsule, ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, RoiFrame, VideoFrame, roi_grid};
 use bregma_core::grid::Grid;
@@ -36,6 +40,7 @@ pub(super) struct Region {
     last_seen: Vec<f32>,
     now: f32,
     resample: bool,
+    shift: BrainShift,
 }
 
 impl Region {
@@ -54,7 +59,13 @@ impl Region {
             last_seen: vec![NEVER; ROI_VOXELS],
             now: 0.0,
             resample: true,
+            shift: BrainShift::still(Point3::origin()),
         }
+    }
+
+    /// Tissue is there now.
+    pub(super) fn shifts(&mut self, shift: &BrainShift) {
+        self.shift.copy_from(shift);
     }
 
     /// The scans have changed: they are resampled at the next [`follow`](Self::follow).
@@ -123,17 +134,19 @@ impl Region {
         self.wall_is_old = true;
     }
 
-    /// Opens the capsule between two points, and forgets what was seen there.
+    /// Opens the capsule between two points of now, and forgets what was seen there.
     pub(super) fn carve(&mut self, from: &Point3<f64>, to: &Point3<f64>, radius_mm: f64) {
         let Some((grid, _)) = self.placed else { return };
         let swept = Capsule { start: *from, end: *to, radius_mm };
-        let reach = radius_mm + 0.5 * nalgebra::distance(from, to);
-        let [xs, ys, zs] = grid.around(&nalgebra::center(from, to), reach);
+        // Strain moves what is beside the tip by less than a tenth more than the tip.
+        let reach = 1.1 * (radius_mm + 0.5 * nalgebra::distance(from, to)) + 0.5;
+        let [xs, ys, zs] = grid.around(&self.shift.rest(&nalgebra::center(from, to)), reach);
         for k in zs {
             for j in ys.clone() {
                 for i in xs.clone() {
                     let index = grid.index([i, j, k]);
-                    if swept.distance_mm(&grid.centre([i, j, k])) <= 0.0 && self.cavity.put(index) {
+                    let place = self.shift.now(&grid.centre([i, j, k]));
+                    if swept.distance_mm(&place) <= 0.0 && self.cavity.put(index) {
                         self.fluorescence[index] = 0.0;
                         self.last_seen[index] = NEVER;
                         self.wall_is_old = true;
@@ -166,6 +179,7 @@ impl Region {
             red: &settings.red,
             grid,
             wall: &self.wall,
+            shift: &self.shift,
             shaft,
             depth_tolerance_mm: settings.depth_tolerance_mm,
         };
@@ -186,6 +200,7 @@ impl Region {
         let same_scans = slot.epoch == self.epoch && slot.grid == grid;
         slot.grid = grid;
         slot.epoch = self.epoch;
+        slot.shift.copy_from(&self.shift);
         let (t1c, rest) = slot.channels.split_at_mut(ROI_VOXELS);
         let (flair, rest) = rest.split_at_mut(ROI_VOXELS);
         let (cavity, rest) = rest.split_at_mut(ROI_VOXELS);

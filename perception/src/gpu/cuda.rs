@@ -7,7 +7,7 @@
 
 use super::{DeviceError, KERNELS, NoGpu, Resampled, Sighting, UNFUSED};
 use crate::align::assembly::Assembly;
-use crate::align::evidence::{Look, Seen};
+use crate::align::evidence::{Look, Seen, Sight};
 use crate::bits::VoxelBits;
 use crate::distance::Distances;
 use crate::network::device::{Choice, Runs, Wish, choose};
@@ -256,6 +256,8 @@ pub struct GpuAssembly {
     indices: Vec<u32>,
     answers: Vec<f32>,
     bytes: Vec<u8>,
+    /// Looks where tissue has moved: the kernels know a grid of voxels that stand in line.
+    moved: Sight,
 }
 
 impl GpuAssembly {
@@ -286,6 +288,7 @@ impl GpuAssembly {
             indices: Vec::with_capacity(ROI_VOXELS),
             answers: vec![0.0; ROI_VOXELS],
             bytes: vec![0; ROI_VOXELS],
+            moved: Sight::new(size_px),
         })
     }
 
@@ -339,6 +342,10 @@ impl Assembly for GpuAssembly {
     }
 
     fn look(&mut self, look: &Look<'_>, seen: &mut dyn FnMut(usize, Seen)) -> Result<(), DeviceError> {
+        if !look.shift.is_still() {
+            self.moved.look(look, seen);
+            return Ok(());
+        }
         self.indices.clear();
         self.indices.extend(look.wall.iter().map(|index| index as u32));
         if self.indices.is_empty() {

@@ -178,11 +178,19 @@ fn a_picture_says_the_same_of_the_wall_as_by_the_twin() {
         pixel.iter_mut().for_each(|v| *v = (random() * bright) as u8);
     }
     let shaft = Shaft { start: Point3::new(-60.0, 40.0, -120.0), end: Point3::new(3.0, -2.0, 5.0), radius_mm: 3.0 };
-    let depth_tolerance_mm = 2.0;
+    let (depth_tolerance_mm, shift) = (2.0, bregma_core::brain_shift::BrainShift::still(Point3::origin()));
     for (light, shaft) in [(Light::Violet, Some(&shaft)), (Light::Violet, None), (Light::White, Some(&shaft))] {
         picture.light = light;
-        let look =
-            Look { picture: &picture, camera: &camera, red: &red, grid: &grid, wall: &wall, shaft, depth_tolerance_mm };
+        let look = Look {
+            picture: &picture,
+            camera: &camera,
+            red: &red,
+            grid: &grid,
+            wall: &wall,
+            shift: &shift,
+            shaft,
+            depth_tolerance_mm,
+        };
         let mut expected = Vec::new();
         Sight::new(size).look(&look, |index, what| expected.push((index, what)));
         let indices: Vec<u32> = wall.iter().map(|index| index as u32).collect();

@@ -1,10 +1,12 @@
 //! How far each voxel is from what must not be touched.
 //!
 //! Eloquent labels count by their nearest voxel centre on the fine region, less half a voxel; vessels by
-//! their capsule's surface. Distances are exact up to [`REACH_MM`]. **Not protected against:** eloquent
+//! their capsule's surface. Distances are exact up to [`REACH_MM`], where the scan shows the tissue; a voxel of the
+//! scene takes that of the tissue that is there now. **Not protected against:** eloquent
 //! tissue that lies outside the fine region, though within reach of its border.
 
-use super::Fault;
+use super::moved::Moved;
+use super::{Errors, Fault};
 use crate::bits::VoxelBits;
 use crate::distance::{DistanceTransform, surface_mm};
 use bregma_core::digest::Digest;
@@ -12,13 +14,15 @@ use bregma_core::flow::{Anatomy, ROI_EDGE, ROI_VOXELS, RegionKind};
 use bregma_core::grid::Grid;
 
 /// Distances are cut off here, mm; an inflation beyond it forbids everything.
-pub const REACH_MM: f64 = 6.0;
+pub const REACH_MM: f64 = 10.0;
 
 /// Distance to the nearest forbidden structure, mm.
 #[derive(Debug)]
 pub struct ForbiddenField {
     of: Option<(Digest, Grid)>,
     distance_mm: Vec<f32>,
+    /// Where tissue is now.
+    now_mm: Vec<f32>,
     labelled: Vec<u8>,
     squared: Vec<i32>,
     transform: DistanceTransform,
@@ -37,6 +41,7 @@ impl ForbiddenField {
         Self {
             of: None,
             distance_mm: vec![REACH_MM as f32; ROI_VOXELS],
+            now_mm: vec![REACH_MM as f32; ROI_VOXELS],
             labelled: vec![0; ROI_VOXELS],
             squared: vec![0; ROI_VOXELS],
             transform: DistanceTransform::new([ROI_EDGE; 3]),
@@ -83,9 +88,17 @@ impl ForbiddenField {
         Ok(())
     }
 
-    /// `forbidden` becomes the voxels whose centres lie no farther than this.
-    pub fn within(&self, inflation_mm: f64, forbidden: &mut VoxelBits) {
-        let inflation = inflation_mm as f32;
-        forbidden.fill_where(&self.distance_mm, |d| d <= inflation);
+    /// `forbidden` becomes the scene's voxels whose centres lie no farther than a setting and the error there.
+    pub(super) fn within(&mut self, setting_mm: f64, errors: &Errors<'_>, moved: &Moved, forbidden: &mut VoxelBits) {
+        // Of what came from outside nothing is known.
+        moved.values(&self.distance_mm, 0.0, &mut self.now_mm);
+        let inflation = setting_mm as f32 + errors.rigid_mm();
+        match errors.everywhere_mm() {
+            Some(shift_mm) => forbidden.fill_where(&self.now_mm, |d| d <= inflation + shift_mm),
+            None => {
+                self.now_mm.iter_mut().zip(errors.deviation_mm).for_each(|(d, shift_mm)| *d -= shift_mm);
+                forbidden.fill_where(&self.now_mm, |d| d <= inflation);
+            }
+        }
     }
 }

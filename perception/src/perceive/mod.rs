@@ -4,9 +4,12 @@
 //! is at least one half, specks apart; its exact signed distance is the margin. The classical estimator is
 //! [`classical::Classical`]; a network, [`network::Networked`], stands beside it behind the same trait.
 //!
-//! **Units:** as in `flow::Scene`. **Interval:** half-width 1.96 × `errors.total()` plus half a voxel,
-//! doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`.
-//! **Forbidden:** eloquent labels and vessels, inflated by a setting plus `errors.total()`, which is one
+//! An estimator's memories stay with the tissue, where the scan shows it; the scene is where tissue is now ([`moved`]).
+//!
+//! **Units:** as in `flow::Scene`. **Interval:** half-width 1.96 × the error there plus half a voxel,
+//! doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`. The error there is `errors.rigid()` and,
+//! added, that of the brain's shift: where it is followed, its deviation at the voxel; else `errors.shift`.
+//! **Forbidden:** eloquent labels and vessels, inflated by a setting plus the error there, which is one
 //! standard deviation with the bias, not a bound: whoever plans beside it keeps a clearance of his own.
 //! An inflation beyond [`forbidden::REACH_MM`] forbids everything.
 //! **Allocation:** in `new` and when a scan arrives; none per frame. **Invariant:** same messages in the
@@ -17,6 +20,7 @@ pub mod classical;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod forbidden;
+mod moved;
 pub mod network;
 pub mod prior;
 mod whole;
@@ -39,6 +43,7 @@ use bregma_core::time::{Duration, Instant};
 use bregma_core::{All, Latest, Stage};
 use classical::Classical;
 use forbidden::ForbiddenField;
+use moved::Moved;
 use std::sync::Arc;
 use whole::Whole;
 
@@ -172,6 +177,7 @@ pub struct Perceive {
     flair: Option<Scan>,
     whole: Whole,
     forbidden: ForbiddenField,
+    moved: Moved,
     work: Work,
     /// Which region and epoch brain, whole-scan map and memories are of.
     placed: Option<(Grid, u64)>,
@@ -182,20 +188,32 @@ pub struct Perceive {
 
 /// What is rewritten with every frame.
 struct Work {
-    brain: VoxelBits,
-    cavity: VoxelBits,
-    wall: VoxelBits,
-    visible: VoxelBits,
+    /// Where the scan shows it.
+    rest: Layers,
+    /// Probability of residual core there.
+    residual: Vec<u8>,
+    /// Where it is now.
+    now: Layers,
     forbidden: VoxelBits,
     core: VoxelBits,
     bytes: Vec<u8>,
     squared: Vec<i32>,
     z: Vec<f32>,
-    /// Seconds on the session's clock.
+    /// Seconds on the session's clock, where the scan shows it.
     last_seen: Vec<f32>,
+    ages: Vec<u8>,
     distances: Box<dyn Distances>,
     flood: Flood,
     margins: Vec<i16>,
+}
+
+/// What tissue there is.
+#[derive(Default)]
+struct Layers {
+    brain: VoxelBits,
+    cavity: VoxelBits,
+    wall: VoxelBits,
+    visible: VoxelBits,
 }
 
 impl Perceive {
@@ -220,6 +238,7 @@ impl Perceive {
             flair: None,
             whole: Whole::new(),
             forbidden: ForbiddenField::new(),
+            moved: Moved::new(),
             work: Work::new(),
             placed: None,
             scans_changed: false,
@@ -266,13 +285,32 @@ impl Perceive {
             let same_epoch = self.placed == Some(place);
             self.placed = Some(place);
             self.scans_changed = false;
-            t1c.resample(&frame.grid, &mut self.work.z, &mut self.work.brain);
+            t1c.resample(&frame.grid, &mut self.work.z, &mut self.work.rest.brain);
             self.whole.segment(&self.settings.classical.prior, &frame.grid, t1c, self.flair.as_ref());
             if !same_epoch {
                 self.work.last_seen.fill(f32::NEG_INFINITY);
             }
         }
         Ok(true)
+    }
+}
+
+/// How wrong places may be in a frame, mm, one standard deviation.
+struct Errors<'a> {
+    frame: &'a RoiFrame,
+    /// Of the brain's shift, for every voxel of the scene.
+    deviation_mm: &'a [f32],
+}
+
+impl Errors<'_> {
+    fn rigid_mm(&self) -> f32 {
+        self.frame.errors.rigid().get() as f32
+    }
+
+    /// What the brain's shift adds, where it is the same everywhere: it is not followed.
+    fn everywhere_mm(&self) -> Option<f32> {
+        let followed = self.frame.shift.deviations().iter().any(|d| *d > 0);
+        (!followed).then(|| self.frame.errors.shift.get() as f32)
     }
 }
 
@@ -306,12 +344,13 @@ impl Stage for Perceive {
         if !self.follow(frame, anatomy.frame)? {
             return Ok(());
         }
+        self.moved.follow(&frame.shift, &frame.grid);
         self.forbidden.follow(anatomy, &frame.grid)?;
-        let inflation_mm = self.settings.forbidden_inflation_mm + frame.errors.total().get();
-        self.forbidden.within(inflation_mm, &mut self.work.forbidden);
+        let errors = Errors { frame, deviation_mm: self.moved.deviation_mm() };
+        self.forbidden.within(self.settings.forbidden_inflation_mm, &errors, &self.moved, &mut self.work.forbidden);
 
         let id = Sequence(self.last.0 + 1);
-        let (work, estimator, whole) = (&mut self.work, &mut self.estimator, &mut self.whole);
+        let (work, estimator, whole, moved) = (&mut self.work, &mut self.estimator, &mut self.whole, &self.moved);
         let least = (self.settings.speck_ml / frame.grid.voxel_ml()).ceil() as usize;
         let (mut estimated, mut measured) = (Ok(()), Ok(()));
         let scene = self.scenes.write(|scene| {
@@ -322,13 +361,16 @@ impl Stage for Perceive {
             scene.grid = frame.grid;
             scene.frame = frame.frame;
             scene.errors = frame.errors;
+            scene.shift.copy_from(&frame.shift);
             scene.anatomy = anatomy.digest;
             scene.model = estimator.digest();
             work.open(frame);
-            let view = View { frame, cavity: &work.cavity, wall: &work.wall, brain: &work.brain };
-            estimated = estimator.estimate(&view, &mut scene.residual);
-            measured = work.measure(scene, least);
-            work.describe(frame, scene);
+            let Work { rest, residual, .. } = work;
+            let view = View { frame, cavity: &rest.cavity, wall: &rest.wall, brain: &rest.brain };
+            estimated = estimator.estimate(&view, residual);
+            work.carry(moved, scene);
+            measured = work.measure(scene, least, &errors);
+            work.describe(frame, moved, scene);
             whole.overlay(&work.core, scene);
             scene.digest = scene.digest_of_bytes();
         })?;
@@ -357,16 +399,16 @@ impl Work {
         // Squared distances on 64³ end at 3 × 63².
         let furthest = 3 * (ROI_EDGE as i32 - 1).pow(2);
         Self {
-            brain: bits(),
-            cavity: bits(),
-            wall: bits(),
-            visible: bits(),
+            rest: Layers::default(),
+            residual: vec![0; ROI_VOXELS],
+            now: Layers::default(),
             forbidden: bits(),
             core: bits(),
             bytes: vec![0; ROI_VOXELS],
             squared: vec![0; ROI_VOXELS],
             z: vec![0.0; ROI_VOXELS],
             last_seen: vec![f32::NEG_INFINITY; ROI_VOXELS],
+            ages: vec![255; ROI_VOXELS],
             distances: on_processor(),
             flood: Flood::new(),
             margins: (0..=furthest)
@@ -377,19 +419,31 @@ impl Work {
 
     /// Reads what is open, its wall, and what of the wall is seen now.
     fn open(&mut self, frame: &RoiFrame) {
-        self.cavity.fill_where(frame.channel(CAVITY), |v| v > 0.5);
-        self.wall.become_wall(&self.cavity, &self.brain);
-        self.visible.clear();
+        let rest = &mut self.rest;
+        rest.cavity.fill_where(frame.channel(CAVITY), |v| v > 0.5);
+        rest.wall.become_wall(&rest.cavity, &rest.brain);
+        rest.visible.clear();
         let age = frame.channel(SEEN_AGE);
-        for index in self.wall.iter().filter(|i| age[*i] <= 0.0) {
-            self.visible.put(index);
+        for index in rest.wall.iter().filter(|i| age[*i] <= 0.0) {
+            rest.visible.put(index);
         }
     }
 
+    /// Brings all of it to where it is now.
+    fn carry(&mut self, moved: &Moved, scene: &mut Scene) {
+        moved.values(&self.residual, 0, &mut scene.residual);
+        let (rest, now) = (&self.rest, &mut self.now);
+        moved.bits(&rest.brain, &mut now.brain);
+        moved.bits(&rest.cavity, &mut now.cavity);
+        moved.bits(&rest.visible, &mut now.visible);
+        now.wall.become_wall(&now.cavity, &now.brain);
+        now.visible.keep(&now.wall);
+    }
+
     /// Core, margin and interval from the probability.
-    fn measure(&mut self, scene: &mut Scene, least: usize) -> Result<(), DeviceError> {
+    fn measure(&mut self, scene: &mut Scene, least: usize, errors: &Errors<'_>) -> Result<(), DeviceError> {
         self.core.fill_where(&scene.residual, |v| v >= CORE_MIN);
-        self.core.remove(&self.cavity);
+        self.core.remove(&self.now.cavity);
         self.flood.drop_specks(&mut self.core, least);
         self.core.expand(&mut self.bytes);
         self.distances.signed(&self.bytes, &mut self.squared)?;
@@ -400,26 +454,37 @@ impl Work {
             };
             *margin = if *squared < 0 { -distance } else { distance };
         }
-        let error_mm = 1.96 * scene.errors.total().get();
-        let widths: [u8; 256] = std::array::from_fn(|r| {
-            let p = r as f64 / 255.0;
-            let voxel_mm = 0.5 * ROI_SPACING_MM * (1.0 + 4.0 * p * (1.0 - p));
-            ((error_mm + voxel_mm) * INTERVAL_PER_MM).ceil().min(255.0) as u8
+        let voxels: [f32; 256] = std::array::from_fn(|r| {
+            let p = r as f32 / 255.0;
+            0.5 * ROI_SPACING_MM as f32 * (1.0 + 4.0 * p * (1.0 - p))
         });
-        for (interval, residual) in scene.interval.iter_mut().zip(&scene.residual) {
-            *interval = widths[usize::from(*residual)];
+        let rigid_mm = errors.rigid_mm();
+        let width = |residual: u8, shift_mm: f32| {
+            let mm = 1.96 * (rigid_mm + shift_mm) + voxels[usize::from(residual)];
+            (mm * INTERVAL_PER_MM as f32).ceil().min(255.0) as u8
+        };
+        match errors.everywhere_mm() {
+            Some(shift_mm) => {
+                let widths: [u8; 256] = std::array::from_fn(|r| width(r as u8, shift_mm));
+                let voxels = scene.interval.iter_mut().zip(&scene.residual);
+                voxels.for_each(|(interval, residual)| *interval = widths[usize::from(*residual)]);
+            }
+            None => {
+                let voxels = scene.interval.iter_mut().zip(&scene.residual).zip(errors.deviation_mm);
+                voxels.for_each(|((interval, residual), shift_mm)| *interval = width(*residual, *shift_mm));
+            }
         }
         Ok(())
     }
 
     /// State bits and ages.
-    fn describe(&mut self, frame: &RoiFrame, scene: &mut Scene) {
+    fn describe(&mut self, frame: &RoiFrame, moved: &Moved, scene: &mut Scene) {
         let layers = [
-            (&self.cavity, voxel::CAVITY),
+            (&self.now.cavity, voxel::CAVITY),
             (&self.forbidden, voxel::FORBIDDEN),
-            (&self.wall, voxel::WALL),
-            (&self.visible, voxel::VISIBLE),
-            (&self.brain, voxel::BRAIN),
+            (&self.now.wall, voxel::WALL),
+            (&self.now.visible, voxel::VISIBLE),
+            (&self.now.brain, voxel::BRAIN),
         ];
         for (row, state) in scene.state.chunks_exact_mut(ROI_EDGE).enumerate() {
             let words = layers.map(|(bits, flag)| (bits.rows()[row], flag));
@@ -428,16 +493,17 @@ impl Work {
             }
         }
         let now = frame.captured.secs_f64() as f32;
-        let ages = frame.channel(SEEN_AGE).iter().zip(&mut self.last_seen).zip(&mut scene.seen_age_s);
+        let ages = frame.channel(SEEN_AGE).iter().zip(&mut self.last_seen).zip(&mut self.ages);
         for ((age, last), out) in ages {
             // An age at full scale says nothing: the frame may have forgotten what is remembered here.
             let seen = now - age * crate::align::SEEN_AGE_SCALE_S;
             *last = if *age < 1.0 { seen } else { *last };
             *out = (now - *last).clamp(0.0, 255.0) as u8;
         }
-        for index in self.cavity.iter() {
+        for index in self.rest.cavity.iter() {
             self.last_seen[index] = f32::NEG_INFINITY;
-            scene.seen_age_s[index] = 255;
+            self.ages[index] = 255;
         }
+        moved.values(&self.ages, 255, &mut scene.seen_age_s);
     }
 }

@@ -84,6 +84,7 @@ pub fn registration() -> Registration {
         patient_from_reference: Pose::identity(),
         fre: Millimetres::constant(0.4),
         predicted_tre: Millimetres::constant(0.6),
+        up: None,
         registered: at(0),
         expires: at(3_600_000),
     }

@@ -3,11 +3,13 @@
 //! The seven planes of a scene (margin low and high bytes, interval, residual, state, age, coarse map) are
 //! subtracted modulo 2⁸, the margin modulo 2¹⁶ and zigzagged so that small steps either way are small
 //! numbers; what is left is mostly zeros and is stored as runs: zeros, literals, bytes, until the planes are
-//! full. The recording's compression does the rest. **Exact:** what is read is what was written, bit for bit.
+//! full. The brain's shift is stored in key scenes, and where it changes. The recording's compression does the
+//! rest. **Exact:** what is read is what was written, bit for bit.
 //! **Allocation:** the planes, once; 3.7 MB a writer or reader.
 
 use super::parts::{Bytes, DigestWire, ErrorsWire, GridWire, at, digest, errors, errors_wire, sequence};
 use super::{Refused, Why};
+use bregma_core::brain_shift::{BrainShift, SHIFT_LEN, shift_grid};
 use bregma_core::flow::{COARSE_EDGE, ROI_VOXELS, Scene, TraceId};
 use bregma_core::frame::FrameId;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ const PLANES: usize = 2 * ROI_VOXELS + BYTES;
 /// A run of zeros shorter than this costs more to announce than to write out.
 const ZEROS_MIN: usize = 8;
 
-/// [`Scene`], version 1.
+/// [`Scene`], version 2.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SceneWire {
     id: u64,
@@ -37,7 +39,47 @@ pub struct SceneWire {
     digest: DigestWire,
     /// Number of the scene that `runs` is the difference to; 0 in a key scene.
     based_on: u64,
+    /// None where it is that of the scene before.
+    shift: Option<ShiftWire>,
     runs: Bytes,
+}
+
+/// [`BrainShift`], version 1.
+#[derive(Debug, Serialize, Deserialize)]
+struct ShiftWire {
+    grid: GridWire,
+    /// x, y, z of each node, 1/64 mm, little endian.
+    moved: Bytes,
+    /// Of each node, 1/16 mm.
+    deviation: Bytes,
+}
+
+impl ShiftWire {
+    fn of(m: &BrainShift) -> Self {
+        Self {
+            grid: GridWire::of(m.grid()),
+            moved: Bytes(m.moved().iter().flatten().flat_map(|v| v.to_le_bytes()).collect()),
+            deviation: Bytes(m.deviations().to_vec()),
+        }
+    }
+
+    fn shift(self) -> Result<BrainShift, Refused> {
+        let grid = self.grid.grid("shift.grid", SHIFT_LEN)?;
+        let found = self.moved.0.len();
+        if found != 6 * SHIFT_LEN {
+            return Err(Refused::new("shift.moved", Why::Length { found, need: 6 * SHIFT_LEN }));
+        }
+        let centre = grid.centre(grid.dims.map(|n| n / 2));
+        if shift_grid(centre) != grid {
+            return Err(Refused::new("shift.grid", Why::UnknownCode(grid.dims[0] as u64)));
+        }
+        let whole = |b: &[u8]| i16::from_le_bytes([b[0], b[1]]);
+        let moved: Vec<[i16; 3]> =
+            self.moved.0.chunks_exact(6).map(|b| [whole(&b[..2]), whole(&b[2..4]), whole(&b[4..])]).collect();
+        let found = self.deviation.0.len();
+        BrainShift::of_parts(centre, &moved, &self.deviation.0)
+            .ok_or_else(|| Refused::new("shift.deviation", Why::Length { found, need: SHIFT_LEN }))
+    }
 }
 
 /// The planes of the scene that was written or read last, and its number; 0 when there is none.
@@ -46,11 +88,18 @@ struct Base {
     margin: Vec<i16>,
     bytes: Vec<u8>,
     differences: Vec<u8>,
+    shift: BrainShift,
 }
 
 impl Default for Base {
     fn default() -> Self {
-        Self { number: 0, margin: vec![0; ROI_VOXELS], bytes: vec![0; BYTES], differences: vec![0; PLANES] }
+        Self {
+            number: 0,
+            margin: vec![0; ROI_VOXELS],
+            bytes: vec![0; BYTES],
+            differences: vec![0; PLANES],
+            shift: BrainShift::still(nalgebra::Point3::origin()),
+        }
     }
 }
 
@@ -83,6 +132,8 @@ impl SceneWriter {
         let based_on = base.number;
         base.subtract(m);
         base.number = number;
+        let shift = (based_on == 0 || base.shift != m.shift).then(|| ShiftWire::of(&m.shift));
+        base.shift.copy_from(&m.shift);
         let mut runs = Vec::with_capacity(PLANES / 16);
         pack(&base.differences, &mut runs);
         Ok(SceneWire {
@@ -99,6 +150,7 @@ impl SceneWriter {
             model: m.model.0,
             digest: m.digest.0,
             based_on,
+            shift,
             runs: Bytes(runs),
         })
     }
@@ -120,6 +172,11 @@ impl SceneReader {
         // Until this one is read whole, nothing may build on it.
         base.number = 0;
         unpack(&w.runs.0, &mut base.differences)?;
+        match w.shift {
+            Some(shift) => base.shift = shift.shift()?,
+            None if w.based_on == 0 => return Err(Refused::new("shift", Why::Length { found: 0, need: SHIFT_LEN })),
+            None => {}
+        }
         base.add(w.based_on == 0);
         base.number = number;
         let mut planes = base.bytes.chunks_exact(ROI_VOXELS).map(<[u8]>::to_vec);
@@ -140,6 +197,7 @@ impl SceneReader {
             coarse_residual: plane(),
             residual_ml: w.residual_ml,
             errors: errors("errors_mm", w.errors_mm)?,
+            shift: base.shift.clone(),
             anatomy: digest(w.anatomy),
             model: digest(w.model),
             digest: digest(w.digest),

@@ -1,7 +1,9 @@
 //! Mirrors of what comes in from the edges: frames, tips, scans, registrations, anatomy, arm, console, people.
 
 use super::codes::{energy, modality, modality_code, region, region_code, status, status_code};
-use super::parts::{Bytes, DigestWire, GridWire, PoseWire, at, digest, dims, joints, millimetres, point, vector};
+use super::parts::{
+    Bytes, DigestWire, GridWire, PoseWire, at, digest, dims, joints, millimetres, patient_point, point, vector,
+};
 use super::{Refused, Why};
 use crate::item::{EncodedFrame, VolumeNote};
 use bregma_core::flow::{
@@ -123,12 +125,13 @@ impl TryFrom<VolumeNoteWire> for VolumeNote {
     }
 }
 
-/// [`Registration`], version 1.
+/// [`Registration`], version 2.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RegistrationWire {
     patient_from_reference: PoseWire,
     fre_mm: f64,
     predicted_tre_mm: f64,
+    patient_up: Option<[f64; 3]>,
     registered_ns: u64,
     expires_ns: u64,
 }
@@ -139,6 +142,7 @@ impl RegistrationWire {
             patient_from_reference: PoseWire::of(&m.patient_from_reference),
             fre_mm: m.fre.get(),
             predicted_tre_mm: m.predicted_tre.get(),
+            patient_up: m.up,
             registered_ns: m.registered.nanos(),
             expires_ns: m.expires.nanos(),
         }
@@ -152,6 +156,11 @@ impl TryFrom<RegistrationWire> for Registration {
             patient_from_reference: w.patient_from_reference.pose("patient_from_reference")?,
             fre: millimetres("fre_mm", w.fre_mm)?,
             predicted_tre: millimetres("predicted_tre_mm", w.predicted_tre_mm)?,
+            up: w
+                .patient_up
+                .map(|up| patient_point("patient_up", up))
+                .transpose()?
+                .map(|up| up.coordinates().coords.into()),
             registered: at(w.registered_ns),
             expires: at(w.expires_ns),
         })

@@ -96,10 +96,12 @@ fn sensed() -> impl Strategy<Value = Message> {
             received,
         })
     });
-    let registration = (pose(), millimetres(), millimetres(), instant(), instant());
-    let registration = registration.prop_map(|(patient_from_reference, fre, predicted_tre, registered, expires)| {
-        Message::Registration(Registration { patient_from_reference, fre, predicted_tre, registered, expires })
-    });
+    let up = prop::option::of([-1.0..1.0_f64, -1.0..1.0_f64, -1.0..1.0_f64]);
+    let registration = (pose(), millimetres(), millimetres(), up, instant(), instant());
+    let registration =
+        registration.prop_map(|(patient_from_reference, fre, predicted_tre, up, registered, expires)| {
+            Message::Registration(Registration { patient_from_reference, fre, predicted_tre, up, registered, expires })
+        });
     let arm = (joints(), joints(), any::<bool>(), instant())
         .prop_map(|(joints, speeds, ready, captured)| Message::Arm(ArmState { joints, speeds, ready, captured }));
     let note = (0..4_usize, any::<[u16; 3]>(), any::<u64>(), instant(), digest()).prop_map(
@@ -339,6 +341,7 @@ fn a_pose_that_is_none_is_refused_by_name() {
         patient_from_reference: Pose::identity(),
         fre: Millimetres::ZERO,
         predicted_tre: Millimetres::ZERO,
+        up: None,
         registered: Instant::START,
         expires: Instant::START,
     };

@@ -30,7 +30,8 @@ pub fn describe(topic: Topic) -> String {
             "modality: u8 (1 T1, 2 T1c, 3 T2, 4 FLAIR, 5 MRA), dims: [u64; 3], frame: u64, acquired_ns: u64, digest: Digest"
         }
         Topic::Registration => {
-            "patient_from_reference: Pose, fre_mm: f64, predicted_tre_mm: f64, registered_ns: u64, expires_ns: u64"
+            "patient_from_reference: Pose, fre_mm: f64, predicted_tre_mm: f64, patient_up: Option<[f64; 3]>, \
+             registered_ns: u64, expires_ns: u64"
         }
         Topic::Anatomy => {
             "frame: u64, vessels: Vec<{patient_start_mm: [f64; 3], patient_end_mm: [f64; 3], radius_mm: f64}>, \
@@ -47,7 +48,8 @@ pub fn describe(topic: Topic) -> String {
              bytes)... of the differences, modulo 256, of seven planes of 64^3 to the scene `based_on`, or, where \
              that is 0, to the voxel before in the plane (0 before the first): margin low bytes, margin high bytes \
              (difference modulo 65536, zigzag; 1/64 mm), interval (1/16 mm), residual (0..255), state (bits), \
-             seen_age_s, coarse_residual (0..255)"
+             seen_age_s, coarse_residual (0..255). shift: Option<{grid: Grid, moved: bytes (x, y, z of each node: i16, 1/64 \
+             mm), deviation: bytes (1/16 mm)}>, that of the scene before where there is none"
         }
         Topic::Plans => {
             "sequence: u64, trace: u64, scene: u64, planner: String, model: Digest, proposal: variant (0 \

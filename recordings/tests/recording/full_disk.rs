@@ -57,7 +57,7 @@ fn record(room: usize, error: ErrorKind) -> (Vec<u8>, Vec<RecordError>) {
 fn a_full_disk_is_said_once_and_everything_after_it_is_refused() {
     let (all, none) = record(usize::MAX, ErrorKind::StorageFull);
     assert!(none.is_empty());
-    let (bytes, errors) = record(all.len() / 2, ErrorKind::StorageFull);
+    let (bytes, errors) = record(all.len() / 3, ErrorKind::StorageFull);
     let RecordError::DiskFull { durable, lost } = &errors[0] else { panic!("{:?}", errors[0]) };
     assert!(*lost > 0 && errors.len() > 2);
     let refused: Vec<_> = errors[1..].iter().map(|why| matches!(why, RecordError::Failed { .. })).collect();

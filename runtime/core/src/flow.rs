@@ -12,6 +12,7 @@
 //! `Approved` is not here: only the validator can construct it; [`ApprovedRecord`] is what it says.
 
 use crate::arm::{ArmModelId, Joints};
+use crate::brain_shift::BrainShift;
 use crate::digest::{Digest, Digester};
 use crate::frame::{ArmBase, Camera, Flange, FrameId, Patient, Point, Pose, Reference, Tip};
 use crate::grid::Grid;
@@ -193,6 +194,8 @@ pub struct Registration {
     pub fre: Millimetres,
     /// Predicted target registration error at the target.
     pub predicted_tre: Millimetres,
+    /// Against gravity, unit, patient LPS; none where nobody said how the head lies.
+    pub up: Option<[f64; 3]>,
     /// When it was made.
     pub registered: Instant,
     /// When it ends.
@@ -208,7 +211,7 @@ pub struct ErrorBudget {
     pub calibration: Millimetres,
     /// Tip tracking, age included.
     pub tracking: Millimetres,
-    /// Brain shift since the scan, a bias: it is added, not squared.
+    /// Brain shift since the scan, as far as it is not followed: a bias, added and not squared.
     pub shift: Millimetres,
 }
 
@@ -216,7 +219,13 @@ impl ErrorBudget {
     /// Independent terms in quadrature, the bias added.
     #[must_use]
     pub fn total(&self) -> Millimetres {
-        self.registration.quadrature(self.calibration).quadrature(self.tracking) + self.shift
+        self.rigid() + self.shift
+    }
+
+    /// Without what brain shift adds: of what is bone or metal.
+    #[must_use]
+    pub fn rigid(&self) -> Millimetres {
+        self.registration.quadrature(self.calibration).quadrature(self.tracking)
     }
 }
 
@@ -244,7 +253,8 @@ pub fn roi_channels_digest() -> Digest {
     digester.finish()
 }
 
-/// Everything perception sees, on the fine region of interest.
+/// Everything perception sees, on the fine region of interest, where the newest scan shows it: memories of tissue stay
+/// with the tissue, and `shift` says where it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoiFrame {
     /// Trace of the camera frame that it was made for.
@@ -261,12 +271,14 @@ pub struct RoiFrame {
     pub channels: Vec<f32>,
     /// Grows by one whenever a new scan arrived or the region moved: memories are then reset.
     pub epoch: u64,
-    /// The tip at the frame's time; none when it may not be believed.
+    /// The tip at the frame's time, where it is now; none when it may not be believed.
     pub patient_from_tip: Option<Pose<Patient, Tip>>,
     /// Whether the instrument's energy was on.
     pub energy: Energy,
     /// Errors predicted at the target.
     pub errors: ErrorBudget,
+    /// How far tissue has moved since the scan.
+    pub shift: BrainShift,
 }
 
 impl RoiFrame {
@@ -284,6 +296,7 @@ impl RoiFrame {
             patient_from_tip: None,
             energy: Energy::OFF,
             errors: ErrorBudget::default(),
+            shift: BrainShift::still(Point3::origin()),
         }
     }
 
@@ -325,7 +338,7 @@ pub const MARGIN_PER_MM: f64 = 64.0;
 /// Full scale of [`Scene::interval`]: 1/16 mm.
 pub const INTERVAL_PER_MM: f64 = 16.0;
 
-/// The tumour's margin and what else is known, in canonical quantised form: plan, validate and the
+/// The tumour's margin and what else is known, where it is now, in canonical quantised form: plan, validate and the
 /// recording all read these bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
@@ -359,6 +372,8 @@ pub struct Scene {
     pub residual_ml: f64,
     /// Errors at the margin.
     pub errors: ErrorBudget,
+    /// How far tissue has moved since the scan: what is kept in the scan's coordinates is found by it.
+    pub shift: BrainShift,
     /// Which anatomy it was made with.
     pub anatomy: Digest,
     /// Which estimator, by hash.
@@ -387,6 +402,7 @@ impl Scene {
             coarse_residual: vec![0; COARSE_EDGE * COARSE_EDGE * COARSE_EDGE],
             residual_ml: 0.0,
             errors: ErrorBudget::default(),
+            shift: BrainShift::still(Point3::origin()),
             anatomy: Digest::default(),
             model: Digest::default(),
             digest: Digest::default(),
@@ -396,7 +412,7 @@ impl Scene {
     /// The digest of its bytes, `digest` itself excluded. Allocates nothing.
     #[must_use]
     pub fn digest_of_bytes(&self) -> Digest {
-        let mut d = Digester::new("bregma scene 1");
+        let mut d = Digester::new("bregma scene 2");
         d.u64(self.id.0).u64(self.trace.0).u64(self.captured.nanos()).u64(self.decided.nanos()).u64(self.frame.0);
         for grid in [&self.grid, &self.coarse_grid] {
             d.sizes(&grid.dims).f64(grid.spacing_mm).f64s(&grid.origin);
@@ -405,6 +421,7 @@ impl Scene {
         d.bytes(&self.coarse_residual).f64(self.residual_ml);
         let e = &self.errors;
         d.f64s(&[e.registration, e.calibration, e.tracking, e.shift].map(Millimetres::get));
+        self.shift.digest_into(&mut d);
         d.digest(&self.anatomy).digest(&self.model);
         d.finish()
     }
@@ -428,6 +445,12 @@ pub struct Capsule {
 }
 
 impl Capsule {
+    /// Where it lies now.
+    #[must_use]
+    pub fn moved(&self, shift: &BrainShift) -> Self {
+        Self { start: shift.now(&self.start), end: shift.now(&self.end), radius_mm: self.radius_mm }
+    }
+
     /// Distance of a point from its surface, mm; negative inside.
     #[must_use]
     pub fn distance_mm(&self, at: &Point3<f64>) -> f64 {
@@ -484,6 +507,12 @@ pub struct Corridor {
 }
 
 impl Corridor {
+    /// Where it lies now: entry and target are tissue.
+    #[must_use]
+    pub fn moved(&self, shift: &BrainShift) -> Self {
+        Self { entry: shift.now(&self.entry), target: shift.now(&self.target), ..*self }
+    }
+
     /// Whether a point lies in the part that is open when the case starts. It also reaches
     /// `above_mm` out of the head, above the entry.
     #[must_use]

@@ -7,6 +7,7 @@
 //! Read [`flow`] first: it is what the rooms say to each other. Then [`stage`] and [`runner`].
 
 pub mod arm;
+pub mod brain_shift;
 pub mod devices;
 pub mod digest;
 pub mod faults;

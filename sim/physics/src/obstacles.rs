@@ -5,8 +5,8 @@
 //! | skull | the anatomy's skull labels | the rigid part of the error budget (bone does not shift) |
 //! | rim | the craniotomy's circle | likewise |
 //! | forbidden | the scene's FORBIDDEN voxels | nothing: the scene has done so |
-//! | eloquent | the anatomy's eloquent labels *outside* the fine region | the whole error budget |
-//! | vessels | the anatomy's capsules | the whole error budget |
+//! | eloquent | the anatomy's eloquent labels *outside* the fine region, where they are now | the whole error budget |
+//! | vessels | the anatomy's capsules, where they are now | the rigid part, and what the shift of each may be wrong by |
 //! | tissue | BRAIN voxels that are not CAVITY; outside the fine region, what is deeper than the entry and not in the corridor | nothing |
 //!
 //! A region map finer than [`BLOCK_MM`] is reduced to blocks of at least that size; a block that holds any
@@ -14,9 +14,9 @@
 //! **Not protected against:** what neither message holds: vessels that no scan shows, drapes, people.
 
 use crate::cubes::{Cubes, EDGE_MAX};
-use bregma_core::flow::{Anatomy, Capsule, Corridor, Craniotomy, ErrorBudget, RegionKind, Scene, voxel};
+use bregma_core::brain_shift::BrainShift;
+use bregma_core::flow::{Anatomy, Capsule, Corridor, Craniotomy, RegionKind, Scene, voxel};
 use bregma_core::grid::Grid;
-use bregma_core::units::Millimetres;
 use nalgebra::{Point3, Vector3};
 
 /// Smallest block of the region map.
@@ -65,6 +65,14 @@ fn grid_holds(what: &'static str, grid: &Grid, found: usize) -> Result<(), Malfo
     if found == grid.len() { Ok(()) } else { Err(Malformed::Length { what, found, expected: grid.len() }) }
 }
 
+/// A vessel where it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Vessel {
+    pub capsule: Capsule,
+    /// How wrong its place may be, mm.
+    pub error_mm: f64,
+}
+
 /// Everything that clearances are measured from.
 #[derive(Debug)]
 pub(crate) struct Obstacles {
@@ -72,9 +80,14 @@ pub(crate) struct Obstacles {
     pub eloquent: Cubes,
     pub forbidden: Cubes,
     pub tissue: Tissue,
-    pub vessels: Vec<Capsule>,
+    pub vessels: Vec<Vessel>,
     pub craniotomy: Craniotomy,
+    /// Where it is now.
     pub corridor: Corridor,
+    /// Where tissue is now.
+    pub shift: BrainShift,
+    /// As the scan shows them.
+    rest: (Vec<Capsule>, Corridor),
     /// Whole error budget, mm.
     pub error_mm: f64,
     /// Its part without brain shift, mm.
@@ -95,6 +108,8 @@ impl Obstacles {
             vessels: Vec::new(),
             craniotomy: anatomy.craniotomy,
             corridor: anatomy.corridor,
+            shift: scene.shift.clone(),
+            rest: (Vec::new(), anatomy.corridor),
             error_mm: 0.0,
             rigid_mm: 0.0,
         };
@@ -120,10 +135,10 @@ impl Obstacles {
             let (grid, filled) = blocks(&anatomy.grid, |index| of[usize::from(anatomy.labels[index])]);
             cubes.fill(&grid, filled.into_iter());
         }
-        self.vessels.clone_from(&anatomy.vessels);
+        self.rest.0.clone_from(&anatomy.vessels);
+        self.rest.1 = anatomy.corridor;
         self.craniotomy = anatomy.craniotomy;
         self.craniotomy.outward = anatomy.craniotomy.outward.normalize();
-        self.corridor = anatomy.corridor;
         Ok(())
     }
 
@@ -133,7 +148,17 @@ impl Obstacles {
         self.forbidden.fill(&scene.grid, scene.state.iter().map(|s| s & voxel::FORBIDDEN != 0));
         self.tissue.take(scene);
         self.error_mm = scene.errors.total().get();
-        self.rigid_mm = ErrorBudget { shift: Millimetres::ZERO, ..scene.errors }.total().get();
+        self.rigid_mm = scene.errors.rigid().get();
+        self.shift.copy_from(&scene.shift);
+        let followed = scene.shift.deviations().iter().any(|d| *d > 0);
+        let (rest, shift) = (&self.rest, &scene.shift);
+        self.corridor = rest.1.moved(shift);
+        self.vessels.clear();
+        self.vessels.extend(rest.0.iter().map(|vessel| {
+            let middle = nalgebra::center(&vessel.start, &vessel.end);
+            let error_mm = if followed { self.rigid_mm + shift.deviation_mm(&middle) } else { self.error_mm };
+            Vessel { capsule: vessel.moved(shift), error_mm }
+        }));
         Ok(())
     }
 

@@ -23,6 +23,8 @@ use nalgebra::Point3;
 pub const FAR_MM: f64 = 25.0;
 /// Finest step along a shaft or link.
 pub const ALONG_MM: f64 = 0.2;
+/// By how much the brain's shift may stretch tissue: a strain of a quarter.
+const STRETCH: f64 = 1.25;
 /// Clearances below this are exact, above it lower bounds.
 pub const EXACT_BELOW_MM: f64 = 5.0;
 
@@ -121,12 +123,30 @@ fn along(
     all_count: bool,
     worst: f64,
 ) -> Option<(f64, Point3<f64>)> {
+    let still = |at: &Point3<f64>| *at;
+    along_moved(line, thick_mm, cubes, counts, all_count, worst, &still, 1.0)
+}
+
+/// The same from cubes that have moved: `place` says where a point was at rest, and distances there change by at most
+/// `stretch` times as much as along the line.
+#[expect(clippy::too_many_arguments, reason = "they are those of `along`, and where the cubes are")]
+fn along_moved(
+    line: &Segment,
+    thick_mm: f64,
+    cubes: &Cubes,
+    counts: &impl Fn([usize; 3]) -> bool,
+    all_count: bool,
+    worst: f64,
+    place: &impl Fn(&Point3<f64>) -> Point3<f64>,
+    stretch: f64,
+) -> Option<(f64, Point3<f64>)> {
     let length = line.length();
     let mut found = None;
     let mut bound = worst + thick_mm + 0.5 * ALONG_MM;
     let mut s = 0.0;
     loop {
-        let at = line.point(s);
+        let now = line.point(s);
+        let at = place(&now);
         let low = cubes.at_least(&at);
         let mut distance = low;
         if low < bound {
@@ -136,14 +156,14 @@ fn along(
             }
             if distance < bound {
                 bound = distance;
-                found = Some((distance - thick_mm - 0.5 * ALONG_MM, at));
+                found = Some((distance - thick_mm - 0.5 * ALONG_MM, now));
             }
         }
         if s >= length {
             return found;
         }
         // Nothing nearer than `bound` lies before `s + distance − bound`.
-        s = (s + (distance - bound).max(0.0) + ALONG_MM).min(length);
+        s = (s + (distance - bound).max(0.0) / stretch + ALONG_MM).min(length);
     }
 }
 
@@ -212,16 +232,18 @@ impl Sweep {
             worst.least(value, sample.knot, at);
         }
         let outside = outside_of(obstacles.eloquent.grid(), obstacles.forbidden.grid());
-        let thick = thick + obstacles.error_mm;
-        if let Some((value, at)) = along(&shaft, thick, &obstacles.eloquent, &outside, false, worst.value) {
+        let (eloquent, shift) = (&obstacles.eloquent, &obstacles.shift);
+        let (place, error_mm) = (|at: &Point3<f64>| shift.rest(at), thick + obstacles.error_mm);
+        let found = along_moved(&shaft, error_mm, eloquent, &outside, false, worst.value, &place, STRETCH);
+        if let Some((value, at)) = found {
             worst.least(value, sample.knot, at);
         }
         for (vessel, due) in obstacles.vessels.iter().zip(&mut self.due_mm) {
             if sample.travel_mm < *due {
                 continue;
             }
-            let (distance, at) = shaft.distance(&Segment::new(vessel.start, vessel.end));
-            let value = distance - vessel.radius_mm - thick;
+            let (distance, at) = shaft.distance(&Segment::new(vessel.capsule.start, vessel.capsule.end));
+            let value = distance - vessel.capsule.radius_mm - vessel.error_mm - thick;
             worst.least(value, sample.knot, at);
             // Nearer than the worst only after so much more travel; the slack may grow to half a step.
             *due = sample.travel_mm + (value - worst.value - 1.0).max(0.0);

@@ -12,7 +12,7 @@
 //! what was stepped before.
 
 use crate::cubes::Cubes;
-use crate::obstacles::Obstacles;
+use crate::obstacles::{Obstacles, Vessel};
 use crate::posture::Mounted;
 use bregma_core::arm::{JOINTS_MAX, Joints};
 use bregma_core::flow::{Capsule, JointPath};
@@ -149,11 +149,11 @@ impl World {
         for (slot, (cubes, what, group)) in sets.into_iter().enumerate() {
             self.take_voxels(slot, cubes, what, group);
         }
-        if self.shown != obstacles.vessels {
+        if !self.shown.iter().eq(obstacles.vessels.iter().map(|v| &v.capsule)) {
             for handle in self.vessels.drain(..) {
                 self.world.remove_collider(handle);
             }
-            for vessel in &obstacles.vessels {
+            for Vessel { capsule: vessel, .. } in &obstacles.vessels {
                 let shape = if nalgebra::distance(&vessel.start, &vessel.end) > 1e-3 {
                     ColliderBuilder::capsule_from_endpoints(
                         vector(&vessel.start),
@@ -170,7 +170,8 @@ impl World {
                     .collision_groups(groups(SOFT, TOOL | TIP));
                 self.vessels.push(self.world.insert_collider(collider, None));
             }
-            self.shown.clone_from(&obstacles.vessels);
+            self.shown.clear();
+            self.shown.extend(obstacles.vessels.iter().map(|v| v.capsule.clone()));
         }
     }
 

@@ -48,7 +48,7 @@ impl Patient {
         let along = |i: usize| (entry - at(i)).dot(&outward);
         let deepest = core.iter().map(|(_, i)| *i).max_by(|a, b| along(*a).total_cmp(&along(*b)));
         let deep = deepest.map_or(self.corridor.target, |i| at(i) - outward);
-        let cortex = exposed_cortex(self);
+        let cortex = self.exposed_cortex();
         let mut field = Field::still(brain.body.grid);
         let mut taken = 0;
         let figures = |minutes: &f64| {
@@ -69,27 +69,40 @@ impl Patient {
         };
         minutes.iter().map(figures).collect()
     }
-}
 
-/// Points on the brain's surface under the craniotomy, beside the corridor.
-fn exposed_cortex(patient: &Patient) -> Vec<Point3<f64>> {
-    let outward = patient.craniotomy.outward;
-    let side = crate::world::any_across(&outward);
-    let mut points = Vec::with_capacity(RINGS_MM.len() * POINTS);
-    for ring in RINGS_MM {
-        for n in 0..POINTS {
-            let angle = std::f64::consts::TAU * n as f64 / POINTS as f64;
-            let across = side * libm::cos(angle) + outward.cross(&side) * libm::sin(angle);
-            let mut at = patient.corridor.entry + across * ring + outward * 15.0;
-            // Down to the surface in half millimetres.
-            for _ in 0..100 {
-                if patient.head.depth_mm(&at) >= 0.5 {
-                    break;
+    /// Points on the brain's surface under the craniotomy, beside the corridor, at rest.
+    #[must_use]
+    pub fn exposed_cortex(&self) -> Vec<Point3<f64>> {
+        let outward = self.craniotomy.outward;
+        let side = crate::world::any_across(&outward);
+        let mut points = Vec::with_capacity(RINGS_MM.len() * POINTS);
+        for ring in RINGS_MM {
+            for n in 0..POINTS {
+                let angle = std::f64::consts::TAU * n as f64 / POINTS as f64;
+                let across = side * libm::cos(angle) + outward.cross(&side) * libm::sin(angle);
+                let mut at = self.corridor.entry + across * ring + outward * 15.0;
+                // Down to the surface in half millimetres.
+                for _ in 0..100 {
+                    if self.head.depth_mm(&at) >= 0.5 {
+                        break;
+                    }
+                    at -= outward * 0.5;
                 }
-                at -= outward * 0.5;
+                points.push(at);
             }
-            points.push(at);
         }
+        points
     }
-    points
+
+    /// Points on the core's surface, at rest: the farthest from its middle along each axis, both ways.
+    #[must_use]
+    pub fn core_surface(&self) -> Vec<Point3<f64>> {
+        let grid = &self.truth.grid;
+        let core: Vec<Point3<f64>> =
+            (0..grid.len()).filter(|i| self.truth.labels[*i].core()).map(|i| grid.centre(grid.voxel(i))).collect();
+        let ways = (0..3).flat_map(|a| [(a, 1.0), (a, -1.0)]);
+        // Of several, the first.
+        ways.filter_map(|(a, way)| core.iter().rev().max_by(|p, q| (way * p[a]).total_cmp(&(way * q[a]))).copied())
+            .collect()
+    }
 }

@@ -1,4 +1,5 @@
-//! Ground truth as learning needs it: on a grid of points where tissue is now. **Never through a device.**
+//! Ground truth as learning needs it: on a grid of the scan's points, where their tissue is believed to be now.
+//! **Never through a device.**
 //!
 //! **Units and frame:** mm, patient LPS. **Allocation:** what it returns, and a byte a truth voxel.
 
@@ -6,6 +7,7 @@ use super::{SharedWorld, World};
 use crate::distance;
 use crate::shift::field::BackLines;
 use crate::truth::{Label, SOLID};
+use bregma_core::brain_shift::BrainShift;
 use bregma_core::grid::Grid;
 use nalgebra::{Point3, Vector3};
 
@@ -28,10 +30,10 @@ pub struct Lesson {
 }
 
 impl SharedWorld {
-    /// The truth on a grid of points now, for learning.
+    /// The truth on a grid of the scan's points, each where `believed` says that it is now, for learning.
     #[must_use]
-    pub fn lesson(&self, grid: &Grid) -> Lesson {
-        self.lock().lesson(grid)
+    pub fn lesson(&self, grid: &Grid, believed: &BrainShift) -> Lesson {
+        self.lock().lesson(grid, believed)
     }
 }
 
@@ -43,7 +45,7 @@ struct Span {
 }
 
 impl World {
-    fn lesson(&self, grid: &Grid) -> Lesson {
+    fn lesson(&self, grid: &Grid, believed: &BrainShift) -> Lesson {
         let (n, truth) = (grid.len(), &self.patient.truth);
         let mut lesson = Lesson {
             residual_core: Vec::with_capacity(n),
@@ -56,12 +58,20 @@ impl World {
         for row in 0..grid.dims[1] * grid.dims[2] {
             let start = row * grid.dims[0];
             let first = grid.centre(grid.voxel(start));
-            lines.line(&first, grid.spacing_mm, &mut back);
+            let point = |i: usize| Point3::new(first.x + grid.spacing_mm * i as f64, first.y, first.z);
+            if believed.is_still() {
+                lines.line(&first, grid.spacing_mm, &mut back);
+            } else {
+                for (i, off) in back.iter_mut().enumerate() {
+                    let now = believed.now(&point(i));
+                    *off = (self.field().rest(&now) - now).cast();
+                }
+            }
             for (i, off) in back.iter().enumerate() {
                 for (a, off) in off.iter().enumerate() {
                     lesson.displacement[a * n + start + i] = -off;
                 }
-                let now = Point3::new(first.x + grid.spacing_mm * i as f64, first.y, first.z);
+                let now = believed.now(&point(i));
                 let there = truth.grid.containing(&(now + off.cast::<f64>())).map(|v| truth.grid.index(v));
                 let (core, open) = there.map_or((false, false), |i| {
                     let (label, solid) = (truth.labels[i], self.resection.state[i] == SOLID);
@@ -71,16 +81,17 @@ impl World {
                 lesson.cavity.push(u8::from(open));
             }
         }
-        lesson.tumour_margin = self.margin_on(grid, &lesson.residual_core);
+        lesson.tumour_margin = self.margin_on(grid, &lesson.residual_core, believed);
         lesson
     }
 
     /// The margin on a grid whose residual core is known. Core just outside the grid counts.
-    fn margin_on(&self, grid: &Grid, residual: &[u8]) -> Vec<f32> {
+    fn margin_on(&self, grid: &Grid, residual: &[u8], believed: &BrainShift) -> Vec<f32> {
         let mut margin = vec![MARGIN_MAX_MM; grid.len()];
         let reach = (f64::from(MARGIN_MAX_MM) / grid.spacing_mm).ceil() as isize + 1;
         // Only core that is within reach of the grid can count, and only voxels within reach of that.
-        let Some(core) = self.core_span(grid).and_then(|core| core.within(&Span::of(grid).grown(reach))) else {
+        let Some(core) = self.core_span(grid, believed).and_then(|core| core.within(&Span::of(grid).grown(reach)))
+        else {
             return margin;
         };
         // One voxel more on every side holds no core, so that all core has an outside.
@@ -88,7 +99,7 @@ impl World {
         let holds = |at: [isize; 3]| {
             let inside = (0..3).all(|a| (0..grid.dims[a] as isize).contains(&at[a]));
             let known = inside.then(|| residual[grid.index(at.map(|v| v as usize))] > 0);
-            core.contains(&at) && known.unwrap_or_else(|| self.residual_now(&place(grid, at)))
+            core.contains(&at) && known.unwrap_or_else(|| self.residual_now(&believed.now(&place(grid, at))))
         };
         let there: Vec<bool> = (0..inner.count()).map(|i| holds(inner.voxel(i))).collect();
         if !there.contains(&true) {
@@ -112,7 +123,7 @@ impl World {
     }
 
     /// The voxels of a grid that may hold core now.
-    fn core_span(&self, grid: &Grid) -> Option<Span> {
+    fn core_span(&self, grid: &Grid, believed: &BrainShift) -> Option<Span> {
         let truth = &self.patient.truth;
         let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
         for index in (0..truth.grid.len()).filter(|i| truth.labels[*i].core()) {
@@ -124,7 +135,7 @@ impl World {
         if low[0] == usize::MAX {
             return None;
         }
-        let room = self.field().largest_mm() + truth.grid.spacing_mm;
+        let room = self.field().largest_mm() + believed.largest_mm() + truth.grid.spacing_mm;
         let near =
             |at: Point3<f64>, off: f64| grid.coordinates(&at).map(|c| (c + off / grid.spacing_mm).round() as isize);
         Some(Span { low: near(truth.grid.centre(low), -room), high: near(truth.grid.centre(high), room) })

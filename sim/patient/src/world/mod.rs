@@ -63,6 +63,9 @@ pub use tracker::TrackerSettings;
 /// Length of one internal step.
 pub const STEP: Duration = Duration::from_millis(4);
 
+/// How wrong the table's scale says where up is, degrees, root mean square: an expert's estimate.
+const UP_ERROR_DEG: f64 = 3.0;
+
 /// How the theatre behaves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorldSettings {
@@ -229,9 +232,10 @@ impl World {
         let patient: Arc<Patient> = patient.into();
         let arm = SimulatedArm::at_rest(&patient, &settings);
         let (calibrated_camera, true_camera) = camera::stand(&patient, &arm, &settings);
-        let (true_registration, registration) = register(&patient, &settings);
+        let (true_registration, mut registration) = register(&patient, &settings);
         let resection = Resection::new(&patient);
         let shift = Shift::new(&patient, settings.world, &settings.shift, &resection.state);
+        registration.up = shift.down().map(|down| measured_up(&patient, &settings, &down));
         let down = shift.down().unwrap_or(-patient.craniotomy.outward);
         let microscope = &settings.microscope;
         let hides = microscope.look != Look::Plain && microscope.cotton_per_minute + microscope.hands_per_minute > 0.0;
@@ -472,6 +476,12 @@ impl SharedWorld {
         let world = self.lock();
         (*world.field().grid(), world.field().displacements().to_vec())
     }
+    /// Where points of tissue at rest are now. Ground truth.
+    #[must_use]
+    pub fn now_of(&self, rest: &[Point3<f64>]) -> Vec<Point3<f64>> {
+        let world = self.lock();
+        rest.iter().map(|at| world.field().now(at)).collect()
+    }
     /// How far the world has moved.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -500,10 +510,19 @@ fn register(patient: &Patient, settings: &WorldSettings) -> (Pose<PatientFrame, 
         patient_from_reference: pose(error * place),
         fre,
         predicted_tre: Millimetres::constant(settings.registration_tre_mm),
+        up: None,
         registered: Instant::START,
         expires: Instant::START + Duration::from_secs(8 * 3600),
     };
     (pose(place), registration)
+}
+
+/// Against gravity, as the table's own scale says it.
+fn measured_up(patient: &Patient, settings: &WorldSettings, down: &Vector3<f64>) -> [f64; 3] {
+    let mut draws = Draws::new(patient.seed() ^ 0x75, Purpose::Mount);
+    let off =
+        draws.turn(if settings.registration_tre_mm > 0.0 { UP_ERROR_DEG.to_radians() / 3.0_f64.sqrt() } else { 0.0 });
+    (off * -down).into()
 }
 
 /// A pose of something of which there is one, made of finite numbers.

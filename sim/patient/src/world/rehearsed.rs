@@ -5,9 +5,14 @@ use super::*;
 use crate::patient::PatientSettings;
 use crate::patient::tests::grown;
 use crate::truth::SOLID;
+use bregma_core::brain_shift::BrainShift;
 use bregma_core::devices::{Camera, Instrument, Scanner, Tracker};
 use bregma_core::digest::{Digest, Digester};
 use bregma_core::flow::{Modality, VideoFrame, Volume, roi_grid};
+
+fn still() -> BrainShift {
+    BrainShift::still(Point3::origin())
+}
 
 fn moving() -> WorldSettings {
     WorldSettings { shift: ShiftSettings::default(), removal_rate_scale: 30.0, ..WorldSettings::default() }
@@ -68,7 +73,7 @@ fn margin_by_hand(world: &World, grid: &Grid, index: usize) -> f32 {
 fn a_lesson_is_the_truth_where_tissue_is_now() {
     let world = rehearsing(5, moving(), 3000);
     let grid = roi_grid(grown().corridor.target);
-    let lesson = world.lesson(&grid);
+    let lesson = world.lesson(&grid, &still());
     let inner = world.lock();
     let ml = lesson.residual_core.iter().filter(|c| **c > 0).count() as f64 * grid.voxel_ml();
     let outcome = inner.patient.core_ml();
@@ -105,11 +110,11 @@ fn world_residual_ml(world: &World) -> f64 {
 fn a_grid_beside_the_core_still_knows_how_far_that_is() {
     let world = theatre(exact());
     let target = grown().corridor.target;
-    let far = world.lesson(&roi_grid(target + Vector3::x() * 500.0));
+    let far = world.lesson(&roi_grid(target + Vector3::x() * 500.0), &still());
     assert!(far.tumour_margin.iter().all(|m| *m >= MARGIN_MAX_MM) && far.residual_core.iter().all(|c| *c == 0));
     assert!(far.displacement.iter().all(|d| d.abs() < 1e-6));
     // The core's edge is somewhere within 36 mm of its middle; this grid begins within its reach or in it.
-    let near = world.lesson(&Grid { dims: [8; 3], spacing_mm: 1.25, origin: target.coords.into() });
+    let near = world.lesson(&Grid { dims: [8; 3], spacing_mm: 1.25, origin: target.coords.into() }, &still());
     assert!(near.tumour_margin.iter().any(|m| *m < MARGIN_MAX_MM));
 }
 
@@ -144,7 +149,7 @@ fn everything(patient: &Arc<Patient>, kind: WorldKind) -> Digest {
         moved.iter().flat_map(|u| u.iter()).for_each(|v| {
             digester.u64(u64::from(v.to_bits()));
         });
-        let lesson = world.lesson(&roi_grid(patient.corridor.target));
+        let lesson = world.lesson(&roi_grid(patient.corridor.target), &still());
         digester.bytes(&lesson.residual_core).bytes(&lesson.cavity);
         lesson.tumour_margin.iter().chain(&lesson.displacement).for_each(|v| {
             digester.u64(u64::from(v.to_bits()));
@@ -164,4 +169,36 @@ fn the_same_seed_gives_the_same_bytes_in_two_threads_at_once() {
         (everything(&grown(), WorldKind::Home), other.join().expect("no panic"))
     });
     assert_eq!(one, two);
+}
+
+#[test]
+fn a_lesson_follows_what_is_believed_of_the_shift() {
+    let world = theatre(moving());
+    world.advance(ms(500));
+    let patient = grown();
+    let target = patient.corridor.target;
+    let inner = world.lock();
+    let mut right = still();
+    let nodes = bregma_core::brain_shift::shift_grid(target);
+    right.set(target, |node| {
+        let rest = nodes.centre(nodes.voxel(node));
+        (inner.field().now(&rest) - rest, 0.5)
+    });
+    drop(inner);
+    assert!(right.largest_mm() > 1.0, "{}", right.largest_mm());
+    let grid = roi_grid(target);
+    // Who believes right sees the scan's labels where the scan shows them.
+    let at_rest = |lesson: &Lesson| {
+        let wrong = (0..grid.len()).filter(|i| {
+            let voxel = patient.truth.grid.containing(&grid.centre(grid.voxel(*i)));
+            let core = voxel.is_some_and(|v| {
+                let i = patient.truth.grid.index(v);
+                patient.truth.labels[i].core() && world.lock().resection.state[i] == SOLID
+            });
+            core != (lesson.residual_core[*i] > 0)
+        });
+        wrong.count()
+    };
+    let (follows, ignores) = (at_rest(&world.lesson(&grid, &right)), at_rest(&world.lesson(&grid, &still())));
+    assert!(3 * follows < ignores, "{follows} voxels are wrong, {ignores} of who ignores the shift");
 }

@@ -2,7 +2,7 @@
 
 use super::phantom::{Phantom, ball, down, scene, to};
 use crate::limits::LimitValues;
-use crate::obstacles::Obstacles;
+use crate::obstacles::{Obstacles, Vessel};
 use crate::posture::Mounted;
 use crate::profile::course;
 use crate::sweep::{Sample, Sweep, samples};
@@ -78,11 +78,8 @@ fn the_second_look_sees_what_the_first_would_and_edits_by_difference() {
     world.take(&obstacles);
     assert_eq!(world.play(&path), seen);
 
-    obstacles.vessels.push(Capsule {
-        start: Point3::new(-5.0, 1.0, 60.0),
-        end: Point3::new(5.0, 1.0, 60.0),
-        radius_mm: 0.5,
-    });
+    let (start, end) = (Point3::new(-5.0, 1.0, 60.0), Point3::new(5.0, 1.0, 60.0));
+    obstacles.vessels.push(Vessel { capsule: Capsule { start, end, radius_mm: 0.5 }, error_mm: 0.0 });
     world.take(&obstacles);
     assert_eq!(world.play(&path).touched.map(|t| t.0), Some(Touched::Vessel));
 }
@@ -109,8 +106,8 @@ fn a_thin_vessel_between_two_samples_is_caught() {
     let limits = LimitValues::USUAL;
     let mut obstacles = Obstacles::new(&scene(&phantom.anatomy, |_| false), &phantom.anatomy).expect("whole");
     (obstacles.error_mm, obstacles.rigid_mm) = (0.0, 0.0);
-    obstacles.vessels =
-        vec![Capsule { start: Point3::new(3.0, -9.0, 58.0), end: Point3::new(3.0, 9.0, 58.0), radius_mm: 0.05 }];
+    let (start, end) = (Point3::new(3.0, -9.0, 58.0), Point3::new(3.0, 9.0, 58.0));
+    obstacles.vessels = vec![Vessel { capsule: Capsule { start, end, radius_mm: 0.05 }, error_mm: 0.0 }];
     let at = |x: f64| Phantom::new().at(down(x, 0.0, 56.0)).joints;
     let (a, b) = (mounted.posture(&at(0.0)), mounted.posture(&at(6.0)));
     let sample = |knot, posture, slack_mm, travel_mm| Sample { knot, posture, slack_mm, travel_mm, energised: false };

@@ -179,6 +179,7 @@ impl Phantom {
                 patient_from_reference: Pose::identity(),
                 fre: mm(0.5),
                 predicted_tre: mm(0.8),
+                up: None,
                 registered: Instant::START,
                 expires: NOW + Duration::from_secs(3600),
             },

@@ -1,7 +1,7 @@
 //! The whole system on one screen: which stage reads which topic, and what overflow does.
 //!
 //! ```text
-//!  video ─┐                                   ┌───────── scenes, stamps ─────────┐
+//!  video, ranges                              ┌───────── scenes, stamps ─────────┐
 //!  tips ──┼─► align ─► rois ─► perceive ─► scenes ─► plan ─► plans ─► validate ─► approved ─► command ─► sent ─► arm
 //!  volumes┘                                   └── verdicts, withdrawn ◄──────┘                        │
 //!                         sent, arm, instrument ◄─────────────────────────────────────────────────────┘
@@ -17,8 +17,8 @@ pub use ports::{AlignPorts, CommandPorts, Flowing, PerceivePorts, PlanPorts, Val
 use crate::events::Events;
 use bregma_bridge::SceneStamp;
 use bregma_core::flow::{
-    Anatomy, ArmState, Consent, Heartbeat, InstrumentState, Order, Plan, Reacted, Registration, RoiFrame, Scene, Sent,
-    TipPose, Verdict, VideoFrame, Volume, Withdrawn,
+    Anatomy, ArmState, Consent, Heartbeat, InstrumentState, Order, Plan, RangeImage, Reacted, Registration, RoiFrame,
+    Scene, Sent, TipPose, Verdict, VideoFrame, Volume, Withdrawn,
 };
 use bregma_core::lane::Gauge;
 use bregma_core::lane::Overflow::{DropOldest, Refuse};
@@ -37,6 +37,8 @@ pub const GATE_PERIOD: Duration = Duration::from_millis(4);
 pub struct Topics {
     /// Camera frames, from ingest.
     pub video: Publisher<Arc<VideoFrame>>,
+    /// How far away what they show is, from ingest.
+    pub ranges: Publisher<Arc<RangeImage>>,
     /// Tracked tips, from ingest.
     pub tips: Publisher<TipPose>,
     /// Scans, from ingest.
@@ -84,6 +86,7 @@ impl Topics {
         }
         Self {
             video: topic(Topic::Video),
+            ranges: topic(Topic::Ranges),
             tips: topic(Topic::Tips),
             volumes: topic(Topic::Volumes),
             registration: topic(Topic::Registration),
@@ -144,6 +147,8 @@ pub struct House {
 pub struct Doors {
     /// Camera frames.
     pub video: Publisher<Arc<VideoFrame>>,
+    /// How far away what they show is.
+    pub ranges: Publisher<Arc<RangeImage>>,
     /// Tracked tips.
     pub tips: Publisher<TipPose>,
     /// Scans.
@@ -248,6 +253,7 @@ pub fn build(mut t: Topics, stages: Stages, hooks: Hooks) -> (House, Doors) {
     };
     let align = AlignPorts {
         frame: t.video.subscribe("video to align", 2, DropOldest),
+        ranges: t.ranges.subscribe("ranges to align", 2, DropOldest),
         tips: t.tips.subscribe("tips to align", 512, DropOldest),
         volumes: t.volumes.subscribe("volumes to align", 8, Refuse),
         registration: t.registration.subscribe("registration to align", 2, DropOldest),
@@ -258,7 +264,14 @@ pub fn build(mut t: Topics, stages: Stages, hooks: Hooks) -> (House, Doors) {
     };
 
     let mut gauges: Vec<Arc<Gauge>> = Vec::new();
-    gauges.extend(t.video.gauges().chain(t.tips.gauges()).chain(t.volumes.gauges()).chain(t.anatomy.gauges()));
+    gauges.extend(
+        t.video
+            .gauges()
+            .chain(t.ranges.gauges())
+            .chain(t.tips.gauges())
+            .chain(t.volumes.gauges())
+            .chain(t.anatomy.gauges()),
+    );
     gauges.extend(t.registration.gauges().chain(t.arm.gauges()).chain(t.instrument.gauges()));
     gauges.extend(t.consent.gauges().chain(t.heartbeat.gauges()).chain(t.orders.gauges()));
     gauges.extend(align.rois.gauges().chain(perceive.scenes.gauges()).chain(perceive.stamps.gauges()));
@@ -300,6 +313,7 @@ pub fn build(mut t: Topics, stages: Stages, hooks: Hooks) -> (House, Doors) {
     };
     let doors = Doors {
         video: t.video,
+        ranges: t.ranges,
         tips: t.tips,
         volumes: t.volumes,
         registration: t.registration,

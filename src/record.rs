@@ -60,6 +60,7 @@ impl Taps {
     /// Hangs onto everything that the recording keeps.
     pub fn hang_all(&mut self, t: &mut Topics) {
         self.hang("tips to record", &mut t.tips, |n, v| Item::tip(n, *v));
+        self.hang("ranges to record", &mut t.ranges, |n, v| Item::ranges(n, Arc::clone(v)));
         self.hang("volumes to record", &mut t.volumes, Item::volume);
         self.hang("registration to record", &mut t.registration, |n, v| Item::registration(n, *v));
         self.hang("anatomy to record", &mut t.anatomy, |n, v| Item::anatomy(n, Arc::clone(v)));

@@ -18,9 +18,9 @@ use crate::report::{Case, Oracles, Outcome};
 use crate::session::engines::Engines;
 use crate::session::{self, Simulated, Supervisor};
 use anyhow::{Context, ensure};
-use bregma_core::devices::Camera;
+use bregma_core::devices::{Camera, DeviceFault, RANGES_EVERY};
 use bregma_core::digest::Digest;
-use bregma_core::flow::{Sequence, TraceId, VideoFrame, Volume};
+use bregma_core::flow::{RangeImage, Sequence, TraceId, VideoFrame, Volume};
 use bregma_core::pool::Pool;
 use bregma_core::runner::Latches;
 use bregma_core::runner::lockstep::LockStep;
@@ -170,6 +170,8 @@ pub struct Run {
     world: SharedWorld,
     camera: Box<dyn Camera>,
     frames: Pool<VideoFrame>,
+    ranges: Pool<RangeImage>,
+    ranged: Option<Instant>,
     trace: u64,
     edges: Vec<Box<dyn Edge>>,
     due: [Instant; 3],
@@ -254,6 +256,8 @@ impl Run {
             world,
             camera,
             frames: Pool::new("scenario frames", FRAMES, || VideoFrame::black(width, height)),
+            ranges: Pool::new("scenario range images", FRAMES, RangeImage::blank),
+            ranged: None,
             trace: 0,
             edges: vec![Box::new(arm), Box::new(tracker), Box::new(person)],
             due: [Instant::START; 3],
@@ -310,6 +314,22 @@ impl Run {
             frame.received = now;
             camera.grab(now, frame)
         });
+        if self.ranged.and_then(|before| now.since(before)).is_none_or(|since| since >= RANGES_EVERY) {
+            self.ranged = Some(now);
+            let (camera, mut has) = (&mut self.camera, false);
+            let ranges = self.ranges.try_write(|ranges| {
+                ranges.received = now;
+                has = camera.ranges(ranges)?;
+                Ok::<_, DeviceFault>(())
+            });
+            // Before the picture that they belong to: both are there when align wakes.
+            match ranges {
+                Ok(Ok(ranges)) if has => self.outside.ranges.publish(ranges),
+                Ok(Ok(_)) => {}
+                Ok(Err(why)) => self.events.say(now, why.to_string()),
+                Err(why) => self.events.say(now, why.to_string()),
+            }
+        }
         match frame {
             Ok(Ok(frame)) => self.outside.video.publish(frame),
             Ok(Err(why)) => self.events.say(now, why.to_string()),

@@ -16,7 +16,7 @@ use anyhow::Context;
 use bregma_core::digest::{Digest, Digester};
 use bregma_core::flow::{
     Anatomy, ApprovedRecord, ArmMount, CameraCalibration, Check, GateState, Modality, Order, Plan, Proposal,
-    Registration, Scene, Sent, Sequence, Verdict, VideoFrame, Volume,
+    RangeImage, Registration, Scene, Sent, Sequence, Verdict, VideoFrame, Volume,
 };
 use bregma_core::lane::Gauge;
 use bregma_core::lane::Overflow::{DropOldest, Refuse};
@@ -318,6 +318,8 @@ pub struct WorldEdges {
 pub struct Outside {
     /// Camera frames.
     pub video: Publisher<Arc<VideoFrame>>,
+    /// How far away what they show is.
+    pub ranges: Publisher<Arc<RangeImage>>,
     /// Orders.
     pub orders: Publisher<Order>,
     /// Counters of every lane of the house.
@@ -334,6 +336,7 @@ pub fn open_doors(
 ) -> (WorldEdges, Outside) {
     let Doors {
         video,
+        ranges,
         tips,
         volumes: mut scans,
         mut registration,
@@ -367,5 +370,5 @@ pub fn open_doors(
         beats: 0,
         events: events.clone(),
     };
-    (WorldEdges { arm, tracker, person }, Outside { video, orders, gauges })
+    (WorldEdges { arm, tracker, person }, Outside { video, ranges, orders, gauges })
 }

@@ -10,13 +10,15 @@ use crate::patients;
 use crate::session;
 use anyhow::Context;
 use bregma_core::devices::Camera;
-use bregma_core::flow::{Modality, RoiFrame, TraceId, VideoFrame};
+use bregma_core::flow::{Modality, RangeImage, RoiFrame, TraceId, VideoFrame};
 use bregma_core::pool::Pool;
 use bregma_core::stage::Stage;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::Numbered;
 use bregma_patient::{PatientSettings, World, WorldKind, WorldSettings};
+use bregma_perception::align::shift::Follower;
 use bregma_perception::align::{self, Align};
+use bregma_perception::scan::Scan;
 use nalgebra::Point3;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -59,9 +61,9 @@ pub struct Case {
     pub core: Errors,
     /// Of every target, its error over what was stated: root mean square length.
     pub ratios: Vec<f64>,
-    /// Samples of vessels that had a line in the last look that counts; none where no look does.
-    pub found: Option<usize>,
-    /// Median CPU time of a step of align that looks, ms.
+    /// What the last look that counts found.
+    pub found: Option<align::shift::Found>,
+    /// Mean CPU time of a step of align that looks, ms: the clock of CPU time ticks too coarsely for medians.
     pub look_ms: f64,
 }
 
@@ -90,7 +92,7 @@ pub fn case(config: &Config, kind: WorldKind, seed: u64, seconds: f64) -> anyhow
     let [width, height] = camera.size_px();
     let mut pictures = Pool::new("watched pictures", 2, || VideoFrame::black(width, height));
     let (mut now, mut trace, mut newest): (_, _, Option<Arc<RoiFrame>>) = (Instant::START, 0, None);
-    let (mut times, mut first) = (Vec::new(), None);
+    let mut spent_ms = 0.0;
     while now.secs_f64() < seconds {
         now = now + PICTURES;
         trace += 1;
@@ -100,19 +102,26 @@ pub fn case(config: &Config, kind: WorldKind, seed: u64, seconds: f64) -> anyhow
             camera.grab(now, frame)
         })??;
         input.frame.set(trace, picture);
+        let mut image = RangeImage::blank();
+        if camera.ranges(&mut image)? {
+            image.received = now;
+            input.ranges.set(trace, Arc::new(image));
+        }
         let mut out = None;
         let before = cpu::of_this_thread();
         align.step(now, &input, &mut out)?;
-        times.push((cpu::of_this_thread() - before) as f64 * 1e-6);
+        spent_ms += (cpu::of_this_thread() - before) as f64 * 1e-6;
         input.volumes.set([]);
         if let Some(frame) = out {
-            first.get_or_insert_with(|| frame.shift.clone());
             newest = Some(frame);
         }
     }
     let frame = newest.context("align makes a frame of every picture")?;
-    let expected = first.context("a first frame")?;
-    times.sort_by(f64::total_cmp);
+    let scan = |modality| Scan::new(Arc::new(patient.scan(modality)));
+    let mut blind = Follower::new(Default::default(), theatre.camera.size_px);
+    let up = theatre.registration.up.map(Into::into);
+    blind.begin(&theatre.anatomy, &scan(Modality::T1c)?, None, &theatre.camera, up, false);
+    let expected = blind.shift();
     let mut ratios = Vec::new();
     let mut errors = |targets: &[Point3<f64>]| {
         let truth = world.now_of(targets);
@@ -130,7 +139,7 @@ pub fn case(config: &Config, kind: WorldKind, seed: u64, seconds: f64) -> anyhow
         Errors { none: sum.none / n, expected: sum.expected / n, followed: sum.followed / n, stated: sum.stated / n }
     };
     let (cortex, core) = (errors(&patient.exposed_cortex()), errors(&patient.core_surface()));
-    Ok(Case { cortex, core, ratios, found: align.followed(), look_ms: times[times.len() / 2] })
+    Ok(Case { cortex, core, ratios, found: align.followed(), look_ms: spent_ms / trace as f64 })
 }
 
 /// Watches all, and writes the page. `done` hears of each case.
@@ -142,7 +151,7 @@ pub fn markdown(config: &Config, extent: Extent, command: &str, done: &dyn Fn())
     for kind in [WorldKind::Home, WorldKind::Foreign] {
         let _ = writeln!(
             out,
-            "\n## {}\n\n| seed | cortex: none | expected | followed | stated | core: none | expected | followed | stated | lines | step ms |\n|---|---|---|---|---|---|---|---|---|---|---|",
+            "\n## {}\n\n| seed | cortex: none | expected | followed | stated | core: none | expected | followed | stated | ranges / lines | step ms |\n|---|---|---|---|---|---|---|---|---|---|---|",
             kind.name()
         );
         let mut all: Vec<Case> = Vec::new();
@@ -161,7 +170,7 @@ pub fn markdown(config: &Config, extent: Extent, command: &str, done: &dyn Fn())
                         d.expected,
                         d.followed,
                         d.stated,
-                        case.found.map_or("none".into(), |n| n.to_string()),
+                        case.found.map_or("none".into(), |f| format!("{} / {}", f.ranges, f.vessels)),
                         case.look_ms
                     );
                     all.push(case);

@@ -8,8 +8,8 @@
 //! **Units and frames:** millimetres, patient LPS; the fine region is `[64, 64, 64]` voxels of 1.25 mm.
 //! **Allocation:** in `new`, and when a scan arrives; none per frame afterwards.
 //! **Invariant:** nothing here knows ground truth, plans a motion or reads a clock.
-//! **Not protected against:** brain shift. Between scans it is an error that grows with time, not a
-//! motion that is followed.
+//! **Not protected against:** brain shift where it is not followed ([`align::Settings::shift`]): it is then an error that
+//! grows with time.
 
 pub mod align;
 pub mod bits;

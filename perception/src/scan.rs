@@ -202,11 +202,28 @@ impl Scan {
     /// the brain's surface has fluid and bone over it, which are dark.
     #[must_use]
     pub fn covered(&self, at: &Point3<f64>, over: &Vector3<f64>, radius_mm: f64) -> bool {
-        let tissue = |mm: f64| {
-            let place = at + over * (radius_mm + mm);
-            self.statistics.z(self.intensity(&self.voxel_from_patient.transform_point(&place))) > COVERS_Z
-        };
+        let tissue = |mm: f64| self.tissue(&(at + over * (radius_mm + mm)));
         [1.5, 2.5, 3.5, 4.5, 5.5].into_iter().filter(|mm| tissue(*mm)).count() >= 3
+    }
+
+    /// How much brighter than the background the brain usually is: the median, of every seventh voxel.
+    #[must_use]
+    pub fn usual(&self) -> f32 {
+        let of = self.volume.intensities.iter().step_by(7).filter(|v| self.statistics.is_brain(**v));
+        let mut of: Vec<f32> = of.map(|v| v - self.statistics.background).collect();
+        of.sort_unstable_by(f32::total_cmp);
+        of.get(of.len() / 2).copied().unwrap_or(0.0)
+    }
+
+    /// How much brighter than the background a point is.
+    #[must_use]
+    pub fn brightness(&self, at: &Point3<f64>) -> f32 {
+        self.intensity(&self.voxel_from_patient.transform_point(at)) - self.statistics.background
+    }
+
+    /// Whether a point is as bright as tissue, and neither fluid nor bone.
+    fn tissue(&self, at: &Point3<f64>) -> bool {
+        self.statistics.z(self.intensity(&self.voxel_from_patient.transform_point(at))) > COVERS_Z
     }
 
     /// Trilinear z-scores on a 64³ grid; what the scan does not show counts as background. `brain` becomes

@@ -6,7 +6,7 @@ mod theatre;
 use bregma_core::flow::{Energy, Light};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use theatre::{Theatre, picture};
+use theatre::{Theatre, picture, ranges};
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -33,13 +33,24 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn a_frame_allocates_nothing() {
-    let mut theatre = Theatre::new();
-    let pictures: Vec<_> = (0..12).map(|n| picture(n * 40, Light::Violet, [120, 40, 60])).collect();
+    count(Theatre::new());
+}
+
+#[test]
+fn nor_does_one_that_follows_the_brain() {
+    count(Theatre::following());
+}
+
+fn count(mut theatre: Theatre) {
+    let pictures: Vec<_> = (0..12).map(|n| picture(n * 240, Light::Violet, [120, 40, 60])).collect();
+    // The brain sinks all the while.
+    let images: Vec<_> = (0..12).map(|n| ranges(n * 240, 0.4 * n as f64, |_| None)).collect();
     let mut counted = Vec::with_capacity(16);
-    for (n, picture) in (0..).zip(pictures) {
+    for ((n, picture), image) in (0..).zip(pictures).zip(images) {
         let x = n as f64;
         theatre
-            .moves(Energy::CUT, &[(n * 40 + 10, [x * 0.2, 0.0, -10.0 + x]), (n * 40 + 30, [x * 0.2, 0.0, -9.5 + x])]);
+            .moves(Energy::CUT, &[(n * 240 + 10, [x * 0.2, 0.0, -10.0 + x]), (n * 240 + 30, [x * 0.2, 0.0, -9.5 + x])]);
+        theatre.align_in.ranges.set(n + 1, image);
         let before = COUNT.with(Cell::get);
         let scene = theatre.scene(picture);
         counted.push(COUNT.with(Cell::get) - before);

@@ -1,5 +1,7 @@
 //! Align and perceive together, on a hand-made theatre.
 
+#[path = "stages/brain_shift.rs"]
+mod brain_shift;
 #[path = "stages/failing_device.rs"]
 mod failing_device;
 mod theatre;

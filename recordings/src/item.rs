@@ -7,7 +7,7 @@ use crate::topic::Topic;
 use bregma_core::digest::{Digest, Digester};
 use bregma_core::faults::Latched;
 use bregma_core::flow::{
-    Anatomy, ApprovedRecord, ArmState, Consent, Heartbeat, InstrumentState, Modality, Order, Plan, Reacted,
+    Anatomy, ApprovedRecord, ArmState, Consent, Heartbeat, InstrumentState, Modality, Order, Plan, RangeImage, Reacted,
     Registration, Scene, Sent, TipPose, TraceId, Verdict, Volume, Withdrawn,
 };
 use bregma_core::frame::FrameId;
@@ -129,6 +129,8 @@ pub enum Message {
     Encoded(Arc<EncodedFrame>),
     /// A tracked tip.
     Tip(TipPose),
+    /// How far away what the microscope shows is.
+    Ranges(Arc<RangeImage>),
     /// A scan to be noted by the recorder's thread; it reads back as [`Message::Volume`].
     Scan(Arc<Volume>),
     /// A scan's note.
@@ -172,6 +174,7 @@ impl Message {
         match self {
             Self::Encoded(_) => Topic::Encoded,
             Self::Tip(_) => Topic::Tips,
+            Self::Ranges(_) => Topic::Ranges,
             Self::Scan(_) | Self::Volume(_) => Topic::Volumes,
             Self::Registration(_) => Topic::Registration,
             Self::Anatomy(_) => Topic::Anatomy,
@@ -197,6 +200,7 @@ impl Message {
         match self {
             Self::Encoded(m) => Some(m.captured),
             Self::Tip(m) => Some(m.received),
+            Self::Ranges(m) => Some(m.received),
             Self::Registration(m) => Some(m.registered),
             Self::Scene(m) => Some(m.decided),
             Self::Plan(m) => Some(m.decided),
@@ -245,6 +249,8 @@ items! {
     encoded(Arc<EncodedFrame>) = Encoded;
     /// A tracked tip.
     tip(TipPose) = Tip;
+    /// How far away what the microscope shows is.
+    ranges(Arc<RangeImage>) = Ranges;
     /// A registration.
     registration(Registration) = Registration;
     /// What was planned and known before.

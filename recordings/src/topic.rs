@@ -79,6 +79,8 @@ topics! {
     Orders = 20, "orders", "bregma.Order.1";
     /// Steps of plan, validate and command, for replay. A message's number is the step's, within its stage.
     Steps = 21, "steps", "bregma.StepRecord.1";
+    /// How far away what the microscope shows is.
+    Ranges = 22, "ranges", "bregma.RangeImage.1";
 }
 
 impl Topic {
@@ -123,7 +125,7 @@ mod tests {
             assert_eq!(Topic::from_number(topic.number()), Some(*topic));
             assert_eq!(Topic::from_name(topic.name()), Some(*topic));
         }
-        assert_eq!((Topic::from_number(22), Topic::from_name("")), (None, None));
+        assert_eq!((Topic::from_number(23), Topic::from_name("")), (None, None));
         let mut names: Vec<_> = Topic::ALL.iter().map(|t| t.name()).collect();
         names.sort_unstable();
         names.dedup();

@@ -82,7 +82,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let (mut running, doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;
     let (WorldEdges { arm, tracker, person }, outside) =
         session::open_doors(doors, &theatre, &volumes, &world, &running.events);
-    let session::Outside { video: frames, mut orders, .. } = outside;
+    let session::Outside { video: frames, mut ranges, mut orders, .. } = outside;
     running.edges.spawn(WorldEdge(world.clone()))?;
     running.edges.spawn(arm)?;
     running.edges.spawn(tracker)?;
@@ -96,7 +96,13 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
         first_frame_within: Duration::from_secs(10),
     };
     let callbacks = live::video_callbacks(&running, frames, encoded_to);
-    let source_video = video::open_camera(Box::new(world.camera()), camera, running.clock.clone(), callbacks)?;
+    let source_video = video::open_camera(
+        Box::new(world.camera()),
+        camera,
+        running.clock.clone(),
+        callbacks,
+        Box::new(move |image| ranges.publish(image)),
+    )?;
     spinner.finish_and_clear();
     if !args.headless {
         say(format!("live: rerun rerun+http://{}/proxy", config.display));

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::session::{self, Theatre};
 use anyhow::Context;
 use bregma_core::devices::{Camera, Instrument, Tracker};
-use bregma_core::flow::{Energy, InstrumentState, Light, Modality, RoiFrame, TipPose, TraceId, VideoFrame};
+use bregma_core::flow::{Energy, InstrumentState, Light, Modality, RangeImage, RoiFrame, TipPose, TraceId, VideoFrame};
 use bregma_core::pool::Pool;
 use bregma_core::stage::Stage;
 use bregma_core::time::{Duration, Instant};
@@ -181,6 +181,11 @@ impl Visit {
             camera.grab(now, frame)
         })??;
         self.input.frame.set(self.frames, picture);
+        let mut ranges = RangeImage::blank();
+        if self.camera.ranges(&mut ranges)? {
+            ranges.received = now;
+            self.input.ranges.set(self.frames, Arc::new(ranges));
+        }
         self.step()?.context("align makes a frame of every picture")
     }
 

@@ -6,8 +6,8 @@ use crate::events::Events;
 use crate::pipeline::StepTap;
 use bregma_bridge::{Command, CommandIn, SceneStamp};
 use bregma_core::flow::{
-    Anatomy, ArmState, Consent, Energy, Heartbeat, InstrumentState, Order, Plan, Reacted, Registration, RoiFrame,
-    Scene, Sent, TipPose, Verdict, VideoFrame, Volume, Withdrawn,
+    Anatomy, ArmState, Consent, Energy, Heartbeat, InstrumentState, Order, Plan, RangeImage, Reacted, Registration,
+    RoiFrame, Scene, Sent, TipPose, Verdict, VideoFrame, Volume, Withdrawn,
 };
 use bregma_core::histogram::Histogram;
 use bregma_core::runner::{Ports, StepRecord};
@@ -46,6 +46,7 @@ macro_rules! say_faults {
 /// What align reads and writes.
 pub struct AlignPorts {
     pub frame: Subscriber<Arc<VideoFrame>>,
+    pub ranges: Subscriber<Arc<RangeImage>>,
     pub tips: Subscriber<TipPose>,
     pub volumes: Subscriber<Arc<Volume>>,
     pub registration: Subscriber<Registration>,
@@ -58,6 +59,7 @@ pub struct AlignPorts {
 pub(super) fn align_in() -> AlignIn {
     AlignIn {
         frame: Latest::default(),
+        ranges: Latest::default(),
         tips: All::with_capacity(512),
         volumes: All::with_capacity(8),
         registration: Latest::default(),
@@ -69,6 +71,7 @@ pub(super) fn align_in() -> AlignIn {
 impl Ports<Align> for AlignPorts {
     fn fill(&mut self, _now: Instant, input: &mut AlignIn, saw: &mut SawAll) {
         input.frame.fill(&mut self.frame, saw);
+        input.ranges.fill(&mut self.ranges, saw);
         input.tips.fill(&mut self.tips, saw);
         input.volumes.fill(&mut self.volumes, saw);
         input.registration.fill(&mut self.registration, saw);

@@ -24,8 +24,8 @@ use crate::gpu::DeviceError;
 use crate::scan::{BadScan, Scan};
 use assembly::Assembly;
 use bregma_core::flow::{
-    Anatomy, CameraCalibration, Energy, ErrorBudget, InstrumentState, Modality, ROI_VOXELS, Registration, RoiFrame,
-    TipPose, TrackingStatus, VideoFrame, Volume,
+    Anatomy, CameraCalibration, Energy, ErrorBudget, InstrumentState, Modality, ROI_VOXELS, RangeImage, Registration,
+    RoiFrame, TipPose, TrackingStatus, VideoFrame, Volume,
 };
 use bregma_core::frame::{FrameId, FramesDiffer, Patient, Pose, Tip};
 use bregma_core::pool::{Pool, PoolDry};
@@ -177,6 +177,8 @@ pub enum Fault {
 pub struct In {
     /// The newest picture; its arrival triggers.
     pub frame: Latest<Arc<VideoFrame>>,
+    /// How far away what pictures show is, where the camera measures it.
+    pub ranges: Latest<Arc<RangeImage>>,
     /// Every tracked tip, in order.
     pub tips: All<TipPose>,
     /// Every scan.
@@ -193,6 +195,7 @@ impl Default for In {
     fn default() -> Self {
         Self {
             frame: Latest::default(),
+            ranges: Latest::default(),
             tips: All::with_capacity(TIPS_MAX),
             volumes: All::with_capacity(VOLUMES_MAX),
             registration: Latest::default(),
@@ -260,10 +263,10 @@ impl Align {
         }
     }
 
-    /// Samples of vessels that had a line in the last look at the brain's shift that counts.
+    /// What the last look at the brain's shift that counts found.
     #[must_use]
-    pub fn followed(&self) -> Option<usize> {
-        self.follower.as_ref().and_then(Follower::found).map(|(_, count)| count)
+    pub fn followed(&self) -> Option<shift::Found> {
+        self.follower.as_ref().and_then(Follower::found)
     }
 
     /// Takes the scans that came; says whether one of ours is among them.
@@ -423,7 +426,14 @@ impl Align {
         let registered = registration.registered;
         let since = now.since(registered).ok_or(Fault::RegistrationFromTheFuture { registered, now })?;
         if let Some(follower) = &mut self.follower {
-            follower.begin(anatomy, t1c, &self.settings.camera, registration.up.map(|up| up.into()), arrived);
+            follower.begin(
+                anatomy,
+                t1c,
+                self.flair.as_ref(),
+                &self.settings.camera,
+                registration.up.map(|up| up.into()),
+                arrived,
+            );
             self.region.shifts(follower.shift());
         }
         self.sweep_tips(&input.tips, registration)?;
@@ -434,10 +444,18 @@ impl Align {
         let tip = self.sweep.at(picture.captured);
         self.region.see_at(picture.captured);
         if let Ok(shaft) = self.shaft(tip.as_ref()) {
-            if let Some(follower) = &mut self.follower
-                && follower.look(picture, &self.settings.camera, shaft.as_ref())
-            {
-                self.region.shifts(follower.shift());
+            if let Some(follower) = &mut self.follower {
+                let region = &self.region;
+                let view = shift::View {
+                    picture,
+                    ranges: input.ranges.get().map(|r| &**r),
+                    camera: &self.settings.camera,
+                    shaft: shaft.as_ref(),
+                    open: &|rest| region.is_open(rest),
+                };
+                if follower.look(&view) {
+                    self.region.shifts(follower.shift());
+                }
             }
             self.region.look(&self.settings, &mut *self.assembly, picture, shaft.as_ref())?;
         }

@@ -68,6 +68,12 @@ impl Region {
         self.shift.copy_from(shift);
     }
 
+    /// Whether a place was carved or opened, at rest.
+    pub(super) fn is_open(&self, rest: &Point3<f64>) -> bool {
+        let Some((grid, _)) = &self.placed else { return false };
+        grid.containing(rest).is_some_and(|[i, j, k]| self.cavity.rows()[j + ROI_EDGE * k] >> i & 1 == 1)
+    }
+
     /// The scans have changed: they are resampled at the next [`follow`](Self::follow).
     pub(super) fn forget(&mut self) {
         self.resample = true;

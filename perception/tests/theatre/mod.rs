@@ -1,8 +1,9 @@
 //! A hand-made theatre: a ball of brain, a bright shell with a dark centre in it, a corridor and a camera.
 
 use bregma_core::flow::{
-    Anatomy, CameraCalibration, Capsule, Corridor, Craniotomy, Energy, InstrumentState, Light, Modality, Region,
-    RegionKind, Registration, RoiFrame, Scene, TipPose, TraceId, TrackingStatus, VideoFrame, Volume,
+    Anatomy, CameraCalibration, Capsule, Corridor, Craniotomy, Energy, InstrumentState, Light, Modality, RANGE_PER_MM,
+    RangeImage, Region, RegionKind, Registration, RoiFrame, Scene, TipPose, TraceId, TrackingStatus, VideoFrame,
+    Volume, tile_middle,
 };
 use bregma_core::frame::{FrameId, Pose};
 use bregma_core::grid::Grid;
@@ -108,6 +109,29 @@ pub fn tip(ms: u64, mm: [f64; 3]) -> TipPose {
     TipPose { trace: TraceId(ms), reference_from_tip, status: TrackingStatus::Valid, received: at(ms) }
 }
 
+/// What a range image shows of the ball of brain, sunk by so much; `covered` says what hides a pixel, and how far before it.
+#[allow(dead_code, reason = "not every program that shares this follows")]
+pub fn ranges(ms: u64, sunk_mm: f64, covered: impl Fn([f64; 2]) -> Option<f64>) -> Arc<RangeImage> {
+    let mut image =
+        RangeImage { noise_mm: 0.4, bias_mm: 0.7, captured: at(ms), received: at(ms), ..RangeImage::blank() };
+    let mut noise = 11 + ms as u32;
+    for (tile, range) in image.ranges.iter_mut().enumerate() {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let grain = f64::from(noise >> 16) / 65536.0 - 0.5;
+        let middle = tile_middle(tile, SIZE);
+        let slope = [0, 1].map(|a| (middle[a] - camera().centre_px[a]) / camera().focal_px[a]);
+        // The nearer place where the ray meets a ball of 52 mm.
+        let far = 300.0 + sunk_mm;
+        let (a, b, c) = (1.0 + slope[0] * slope[0] + slope[1] * slope[1], far, far * far - 52.0 * 52.0);
+        let inside = b * b - a * c;
+        if inside > 0.0 {
+            let depth = (b - inside.sqrt()) / a + grain - covered(middle).unwrap_or(0.0);
+            *range = (depth * RANGE_PER_MM).round() as u16;
+        }
+    }
+    Arc::new(image)
+}
+
 /// Both stages and their inputs.
 pub struct Theatre {
     pub align: Align,
@@ -132,6 +156,18 @@ impl Theatre {
         theatre.align_in.anatomy.set(1, Arc::clone(&anatomy));
         theatre.perceive_in.anatomy.set(1, anatomy);
         theatre.align_in.registration.set(1, registration());
+        theatre
+    }
+
+    /// One whose align follows the brain's shift.
+    #[allow(dead_code, reason = "not every program that shares this follows")]
+    pub fn following() -> Self {
+        let settings = align::Settings {
+            shift: Some(align::shift::Settings::default()),
+            ..align::Settings::with_camera(camera())
+        };
+        let mut theatre = Self { align: Align::new(settings), ..Self::new() };
+        theatre.align_in.registration.set(1, Registration { up: Some([0.0, 0.0, -1.0]), ..registration() });
         theatre
     }
 

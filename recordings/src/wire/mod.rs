@@ -145,6 +145,7 @@ impl Encoder {
         match message {
             Message::Encoded(m) => put(&sensed::EncodedFrameWire::of(m), to),
             Message::Tip(m) => put(&sensed::TipPoseWire::of(m), to),
+            Message::Ranges(m) => put(&sensed::RangeImageWire::of(m), to),
             Message::Scan(m) => put(&sensed::VolumeNoteWire::of(&crate::item::VolumeNote::of(m)), to),
             Message::Volume(m) => put(&sensed::VolumeNoteWire::of(m), to),
             Message::Registration(m) => put(&sensed::RegistrationWire::of(m), to),
@@ -194,6 +195,7 @@ fn message(topic: Topic, number: u64, body: &[u8], scenes: &mut SceneReader) -> 
     Ok(match topic {
         Topic::Encoded => Message::Encoded(Arc::new(get::<sensed::EncodedFrameWire>(body)?.into())),
         Topic::Tips => Message::Tip(get::<sensed::TipPoseWire>(body)?.try_into()?),
+        Topic::Ranges => Message::Ranges(Arc::new(get::<sensed::RangeImageWire>(body)?.try_into()?)),
         Topic::Volumes => Message::Volume(get::<sensed::VolumeNoteWire>(body)?.try_into()?),
         Topic::Registration => Message::Registration(get::<sensed::RegistrationWire>(body)?.try_into()?),
         Topic::Anatomy => Message::Anatomy(Arc::new(get::<sensed::AnatomyWire>(body)?.try_into()?)),

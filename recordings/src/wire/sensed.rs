@@ -7,8 +7,8 @@ use super::parts::{
 use super::{Refused, Why};
 use crate::item::{EncodedFrame, VolumeNote};
 use bregma_core::flow::{
-    Anatomy, ArmState, Capsule, Consent, Corridor, Craniotomy, Heartbeat, InstrumentState, Region, Registration,
-    TipPose, TraceId,
+    Anatomy, ArmState, Capsule, Consent, Corridor, Craniotomy, Heartbeat, InstrumentState, RANGE_SIZE, RangeImage,
+    Region, Registration, TipPose, TraceId,
 };
 use bregma_core::frame::FrameId;
 use bregma_core::time::{Duration, Stamped};
@@ -40,6 +40,49 @@ impl From<EncodedFrameWire> for EncodedFrame {
     fn from(w: EncodedFrameWire) -> Self {
         let EncodedFrameWire { trace, camera, captured_ns, keyframe, data } = w;
         Self { trace: TraceId(trace), camera, captured: at(captured_ns), keyframe, data: data.0 }
+    }
+}
+
+/// [`RangeImage`], version 1.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RangeImageWire {
+    camera: u32,
+    ranges: Bytes,
+    noise_mm: f64,
+    bias_mm: f64,
+    captured_ns: u64,
+    received_ns: u64,
+}
+
+impl RangeImageWire {
+    pub fn of(m: &RangeImage) -> Self {
+        Self {
+            camera: m.camera,
+            ranges: Bytes(m.ranges.iter().flat_map(|r| r.to_le_bytes()).collect()),
+            noise_mm: m.noise_mm,
+            bias_mm: m.bias_mm,
+            captured_ns: m.captured.nanos(),
+            received_ns: m.received.nanos(),
+        }
+    }
+}
+
+impl TryFrom<RangeImageWire> for RangeImage {
+    type Error = Refused;
+    fn try_from(w: RangeImageWire) -> Result<Self, Refused> {
+        const TILES: usize = RANGE_SIZE[0] * RANGE_SIZE[1];
+        let found = w.ranges.0.len();
+        if found != 2 * TILES {
+            return Err(Refused::new("ranges", Why::Length { found, need: 2 * TILES }));
+        }
+        let mut m =
+            Self { camera: w.camera, captured: at(w.captured_ns), received: at(w.received_ns), ..Self::blank() };
+        for (range, bytes) in m.ranges.iter_mut().zip(w.ranges.0.chunks_exact(2)) {
+            *range = u16::from_le_bytes([bytes[0], bytes[1]]);
+        }
+        m.noise_mm = millimetres("noise_mm", w.noise_mm)?.get();
+        m.bias_mm = millimetres("bias_mm", w.bias_mm)?.get();
+        Ok(m)
     }
 }
 

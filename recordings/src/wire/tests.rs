@@ -7,9 +7,9 @@ use bregma_core::digest::Digest;
 use bregma_core::faults::{Latched, Reaction, Reason};
 use bregma_core::flow::{
     Anatomy, ApprovedRecord, ArmState, Capsule, Check, CheckResult, Consent, Corridor, Craniotomy, Energy, ErrorBudget,
-    GateState, Heartbeat, InstrumentState, JointPath, Modality, Motion, Order, Plan, Proposal, Reacted, Region,
-    RegionKind, Registration, Request, Scene, Sent, Sequence, TipPose, TraceId, TrackingStatus, Verdict, Waypoint,
-    Withdrawn,
+    GateState, Heartbeat, InstrumentState, JointPath, Modality, Motion, Order, Plan, Proposal, RangeImage, Reacted,
+    Region, RegionKind, Registration, Request, Scene, Sent, Sequence, TipPose, TraceId, TrackingStatus, Verdict,
+    Waypoint, Withdrawn,
 };
 use bregma_core::frame::{Frame, FrameId, Point, Pose};
 use bregma_core::grid::Grid;
@@ -116,6 +116,12 @@ fn sensed() -> impl Strategy<Value = Message> {
             })
         },
     );
+    let ranges = (any::<u32>(), prop::collection::vec(any::<u16>(), 576), millimetres(), millimetres(), instant());
+    let ranges = ranges.prop_map(|(camera, of, noise, bias, captured)| {
+        let ranges = of.try_into().expect("576");
+        let (noise_mm, bias_mm) = (noise.get(), bias.get());
+        Message::Ranges(Arc::new(RangeImage { camera, ranges, noise_mm, bias_mm, captured, received: captured }))
+    });
     let frame = (any::<(u64, u32, bool)>(), instant(), any::<Vec<u8>>()).prop_map(
         |((trace, camera, keyframe), captured, data)| {
             Message::Encoded(Arc::new(EncodedFrame { trace: TraceId(trace), camera, captured, keyframe, data }))
@@ -128,6 +134,7 @@ fn sensed() -> impl Strategy<Value = Message> {
         arm,
         note,
         frame,
+        ranges,
         (energy(), instant()).prop_map(|(energy, captured)| Message::Instrument(InstrumentState { energy, captured })),
         (any::<[bool; 2]>(), instant())
             .prop_map(|(channels, captured)| Message::Consent(Consent { channels, captured })),

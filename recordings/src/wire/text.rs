@@ -29,6 +29,10 @@ pub fn describe(topic: Topic) -> String {
         Topic::Volumes => {
             "modality: u8 (1 T1, 2 T1c, 3 T2, 4 FLAIR, 5 MRA), dims: [u64; 3], frame: u64, acquired_ns: u64, digest: Digest"
         }
+        Topic::Ranges => {
+            "camera: u32, ranges: bytes (576 u16, little endian: 18 rows of 32 tiles, 1/32 mm along the camera's z, 0 where \
+             not measured), noise_mm: f64, bias_mm: f64, captured_ns: u64, received_ns: u64"
+        }
         Topic::Registration => {
             "patient_from_reference: Pose, fre_mm: f64, predicted_tre_mm: f64, patient_up: Option<[f64; 3]>, \
              registered_ns: u64, expires_ns: u64"

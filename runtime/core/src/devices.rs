@@ -2,8 +2,8 @@
 //!
 //! The traits are called by edges (threads of the program), never from inside a stage.
 
-use crate::flow::{ArmState, Consent, Energy, InstrumentState, Sent, TipPose, VideoFrame, Volume};
-use crate::time::Instant;
+use crate::flow::{ArmState, Consent, Energy, InstrumentState, RangeImage, Sent, TipPose, VideoFrame, Volume};
+use crate::time::{Duration, Instant};
 
 /// A device does not do its work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,9 @@ pub struct DeviceFault {
     pub what: String,
 }
 
+/// From range image to range image: as often as the brain's shift is looked at.
+pub const RANGES_EVERY: Duration = Duration::from_millis(200);
+
 /// A microscope or endoscope.
 pub trait Camera: Send {
     /// Width and height, pixels.
@@ -24,6 +27,14 @@ pub trait Camera: Send {
     /// # Errors
     /// When there is no picture, and why.
     fn grab(&mut self, now: Instant, frame: &mut VideoFrame) -> Result<(), DeviceFault>;
+    /// Fills in how far away what the last picture showed is, where the camera measures that (a stereo microscope
+    /// does); `received` is the caller's. Whether it did.
+    ///
+    /// # Errors
+    /// When it should have, and why it did not.
+    fn ranges(&mut self, _ranges: &mut RangeImage) -> Result<bool, DeviceFault> {
+        Ok(false)
+    }
 }
 
 /// An MRI scanner.

@@ -82,6 +82,58 @@ impl VideoFrame {
     }
 }
 
+/// Columns and rows of a [`RangeImage`].
+pub const RANGE_SIZE: [usize; 2] = [32, 18];
+/// Steps of a range in a millimetre.
+pub const RANGE_PER_MM: f64 = 32.0;
+
+/// How far away what a camera shows is, as a stereo microscope or a range scanner measures it.
+///
+/// The picture is divided into [`RANGE_SIZE`] tiles; a range is that of a tile's middle, along the camera's z.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RangeImage {
+    /// Which camera's picture.
+    pub camera: u32,
+    /// Row by row, 1/32 mm; 0 where nothing was measured.
+    pub ranges: [u16; RANGE_SIZE[0] * RANGE_SIZE[1]],
+    /// Standard deviation of one range by itself, mm, finite and above 0.
+    pub noise_mm: f64,
+    /// Standard deviation of what is common to all of them, mm, finite and not negative.
+    pub bias_mm: f64,
+    /// Hand-over by the device.
+    pub captured: Instant,
+    /// Arrival here.
+    pub received: Instant,
+}
+
+impl RangeImage {
+    /// Nothing measured.
+    #[must_use]
+    pub const fn blank() -> Self {
+        Self {
+            camera: 0,
+            ranges: [0; RANGE_SIZE[0] * RANGE_SIZE[1]],
+            noise_mm: 1.0,
+            bias_mm: 0.0,
+            captured: Instant::START,
+            received: Instant::START,
+        }
+    }
+
+    /// What was measured: pixel of the camera's picture, and range, mm.
+    pub fn measured(&self, size_px: [usize; 2]) -> impl Iterator<Item = ([f64; 2], f64)> + '_ {
+        let tiles = self.ranges.iter().enumerate().filter(|(_, range)| **range > 0);
+        tiles.map(move |(tile, range)| (tile_middle(tile, size_px), f64::from(*range) / RANGE_PER_MM))
+    }
+}
+
+/// The pixel in the middle of a tile of a [`RangeImage`].
+#[must_use]
+pub fn tile_middle(tile: usize, size_px: [usize; 2]) -> [f64; 2] {
+    let of = [tile % RANGE_SIZE[0], tile / RANGE_SIZE[0]];
+    std::array::from_fn(|a| (of[a] as f64 + 0.5) / RANGE_SIZE[a] as f64 * size_px[a] as f64 - 0.5)
+}
+
 /// The microscope's illumination; never both at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Light {

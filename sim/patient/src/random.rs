@@ -39,6 +39,8 @@ pub(crate) enum Purpose {
     /// Drift, outliers and jitter of the tracker.
     Wander,
     Fault,
+    /// Errors of a stereo microscope's ranges.
+    Ranging,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

@@ -6,10 +6,13 @@
 use super::model::{MODES, Model};
 use nalgebra::Vector3;
 
-/// Coefficients of the modes along three directions; then what is the camera's: an offset and a scale of its picture.
-pub const STATES: usize = 3 * MODES + 3;
+/// Coefficients of the modes along three directions; then what is the camera's: an offset and a scale of its picture, and
+/// what its ranges are too long by.
+pub const STATES: usize = 3 * MODES + 4;
 /// The camera's offset along u and v, and its scale, among the coefficients.
 pub const CAMERA: usize = 3 * MODES;
+/// What ranges are too long by, mm.
+pub const RANGE: usize = CAMERA + 3;
 
 /// One measured number.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +53,7 @@ pub struct Fit {
 
 impl Fit {
     /// With the prior alone; `camera_px`: how far off the camera's picture may be, pixels; `scale` by what share.
+    /// Ranges are taken to be right until [`Self::expect_bias`] says otherwise.
     #[must_use]
     pub fn new(model: &Model, camera_px: f64, scale: f64) -> Self {
         let mut prior = [0.0; STATES];
@@ -57,6 +61,7 @@ impl Fit {
             let deviation = match state {
                 s if s < CAMERA => model.deviation_mm(s / MODES),
                 s if s < CAMERA + 2 => camera_px,
+                RANGE => 0.0,
                 _ => scale,
             };
             *prior = 1.0 / (deviation * deviation).max(1e-12);
@@ -72,6 +77,11 @@ impl Fit {
         fit.solve();
         fit.invert();
         fit
+    }
+
+    /// How much too long ranges may be, mm: a standard deviation.
+    pub fn expect_bias(&mut self, mm: f64) {
+        self.prior[RANGE] = 1.0 / (mm * mm).max(1e-12);
     }
 
     /// Forgets all measurements.

@@ -1,22 +1,28 @@
-//! Live brain shift: where tissue is now, from what brains do and what the microscope shows of the cortex' vessels.
+//! Live brain shift: where tissue is now, from what brains do and what the microscope shows of the cortex.
 //!
 //! ```text
-//!  what brains do (model) ──────────┐
-//!  picture ─► dark lines (ridges) ──┼─► least squares (fit) ─► smoothed ─► BrainShift, when it has moved on
-//!  scan's vessels (vessels) ────────┘
+//!  what brains do (model) ───────────────────┐
+//!  range image ─► places of the cortex       │
+//!  scan ─► its cortex (cortex) ──► (ranges) ─┼─► least squares (fit) ─► smoothed ─► BrainShift, when it has moved on
+//!  picture ─► dark lines (ridges)            │
+//!  scan's vessels ─────────────► (vessels) ──┘
 //! ```
-//! Each look stands on its own, since what errs in one (the scan's vessels, the camera's place) errs in the next alike:
-//! looks are smoothed over [`Settings::smooth`], but their number makes nothing more certain. While nothing is found,
-//! the last answer stays and its deviation grows.
+//! Each look stands on its own, since what errs in one (the scan, the camera's place) errs in the next alike: looks are
+//! smoothed over [`Settings::smooth`], but their number makes nothing more certain. While nothing is found, the last
+//! answer stays and its deviation grows.
 //!
-//! **Seen well:** what moves across the view. **Seen badly:** what moves along it, by perspective alone: there the prior
-//! speaks, and the deviation says so. **Units and frame:** mm, patient LPS. **Allocation:** when an anatomy or a
+//! **Who sees what:** ranges what moves along the surface's normal, vessels what moves across the view. A microscope with
+//! one lens sees by its vessels alone; what moves along the view is then left to the prior, and the deviation says so.
+//! Cortical surfaces and stereo microscopes are how the field follows shift (H. Sun et al., IEEE TMI 24, 2005; S. Ji
+//! et al., Medical Image Analysis 18, 2014). **Units and frame:** mm, patient LPS. **Allocation:** when an anatomy or a
 //! T1c arrives; none per look. **Same in, same out:** no draws, one thread.
 //! **Not followed:** heart and breath, which the smoothing takes out; a cavity that closes, beyond what the cortex
 //! beside it shows.
 
+pub mod cortex;
 pub mod fit;
 pub mod model;
+pub mod ranges;
 pub mod ridges;
 pub mod vessels;
 
@@ -24,11 +30,13 @@ use super::evidence::Shaft;
 use crate::scan::Scan;
 use bregma_core::brain_shift::{BrainShift, DEVIATION_PER_MM, SHIFT_LEN, SHIFT_PER_MM};
 use bregma_core::digest::Digest;
-use bregma_core::flow::{Anatomy, CameraCalibration, VideoFrame};
+use bregma_core::flow::{Anatomy, CameraCalibration, RANGE_SIZE, RangeImage, VideoFrame};
 use bregma_core::time::{Duration, Instant};
-use fit::{CAMERA, Fit, Row, STATES};
+use cortex::Cortex;
+use fit::{CAMERA, Fit, RANGE, Row, STATES};
 use model::{MODES, Model};
 use nalgebra::{Point3, Vector3};
+use ranges::{COUNTED_MIN, Measured};
 use ridges::{REDUCED, Ridges};
 use vessels::{Sample, Search};
 
@@ -36,10 +44,17 @@ use vessels::{Sample, Search};
 pub const MOVED_MM: f64 = 0.25;
 /// Of how many samples in a row one speaks: along a vessel, the scan errs alike.
 const ALIKE_SAMPLES: f64 = 4.0;
+/// Of how many ranges in a row one speaks: over some millimetres, the scan's surface errs alike.
+const ALIKE_RANGES: f64 = 12.0;
 /// Rounds of weighing measurements by how well they fit.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 /// Huber's constant: 95 % as efficient as least squares where errors are normal.
 const HUBER: f64 = 1.345;
+/// Tukey's, of the biweight.
+const TUKEY: f64 = 4.685;
+const RANGES_MAX: usize = RANGE_SIZE[0] * RANGE_SIZE[1];
+/// A range image older than this beside its picture is not looked at.
+const RANGES_VALID: Duration = Duration::from_millis(500);
 
 /// What is expected, and how well lines are seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,6 +73,10 @@ pub struct Settings {
     pub growth_mm_per_minute: f64,
     /// How well a vessel of the scan is found on its line, mm.
     pub line_error_mm: f64,
+    /// How well the scan shows where the cortex is, mm.
+    pub surface_error_mm: f64,
+    /// A range farther than so many standard deviations from what is expected is of something else.
+    pub gate: f64,
     /// How wrong the camera's scale may be: focal length, distortion; share.
     pub scale_error: f64,
     /// From look to look.
@@ -76,6 +95,8 @@ impl Default for Settings {
             alike_mm: 45.0,
             growth_mm_per_minute: 0.1,
             line_error_mm: 0.6,
+            surface_error_mm: 0.8,
+            gate: 3.0,
             scale_error: 0.006,
             every: Duration::from_millis(220),
             smooth: Duration::from_secs(3),
@@ -105,10 +126,44 @@ struct Followed {
     /// The modes at each, and how much is felt there.
     felt: Vec<([f64; MODES], f64)>,
     search: Search,
+    cortex: Cortex,
+    mouth_mm: f64,
+    measured: Vec<Measured>,
+    /// What is left of each in a round of the fit, mm, and its middle's search.
+    left: Vec<f64>,
+    sorted: Vec<f64>,
+    /// How many ranges the last look counted.
+    counted: usize,
     coefficients: [f64; STATES],
     looked: Option<Instant>,
-    /// When vessels were last found.
+    /// When anything was last found.
     found: Option<Instant>,
+}
+
+/// What there is to look at.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The picture.
+    pub picture: &'a VideoFrame,
+    /// The newest range image, where there is one.
+    pub ranges: Option<&'a RangeImage>,
+    /// The camera of both.
+    pub camera: &'a CameraCalibration,
+    /// The shaft, where it is in view.
+    pub shaft: Option<&'a Shaft>,
+    /// Whether something was carved at a place, at rest.
+    pub open: &'a dyn Fn(&Point3<f64>) -> bool,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// When.
+    pub at: Instant,
+    /// Samples of vessels on a line.
+    pub vessels: usize,
+    /// Ranges that are the cortex'.
+    pub ranges: usize,
 }
 
 impl Follower {
@@ -130,10 +185,11 @@ impl Follower {
         &self.published
     }
 
-    /// When vessels were last found, and how many samples of them.
+    /// What was found last.
     #[must_use]
-    pub fn found(&self) -> Option<(Instant, usize)> {
-        self.patient.as_ref().and_then(|p| p.found.map(|at| (at, p.search.found.len())))
+    pub fn found(&self) -> Option<Found> {
+        let patient = self.patient.as_ref()?;
+        Some(Found { at: patient.found?, vessels: patient.search.found.len(), ranges: patient.counted })
     }
 
     /// Begins anew where anatomy, scan or gravity are others: with what brains do. `up` is against gravity; where nobody
@@ -141,7 +197,8 @@ impl Follower {
     pub fn begin(
         &mut self,
         anatomy: &Anatomy,
-        scan: &Scan,
+        t1c: &Scan,
+        flair: Option<&Scan>,
         camera: &CameraCalibration,
         up: Option<Vector3<f64>>,
         anew: bool,
@@ -153,7 +210,7 @@ impl Follower {
         }
         let (target, entry) = (anatomy.corridor.target, anatomy.corridor.entry);
         let model = Model::new(&self.settings, target, &entry, &up);
-        let samples = vessels::exposed(anatomy, scan);
+        let samples = vessels::exposed(anatomy, t1c);
         let eye = camera.patient_from_camera.position().coordinates();
         let distance_mm = nalgebra::distance(&eye, &entry).max(50.0);
         let px = camera.focal_px[0] / (REDUCED as f64 * distance_mm);
@@ -167,6 +224,12 @@ impl Follower {
             search: Search::new(samples.len(), camera, distance_mm),
             samples,
             model,
+            cortex: Cortex::new(anatomy, t1c, flair),
+            mouth_mm: anatomy.corridor.entry_radius_mm,
+            measured: ranges::room(),
+            left: Vec::with_capacity(RANGES_MAX),
+            sorted: Vec::with_capacity(RANGES_MAX),
+            counted: 0,
             coefficients: [0.0; STATES],
             looked: None,
             found: None,
@@ -177,19 +240,40 @@ impl Follower {
     }
 
     /// Takes a picture in, if one is due. Whether tissue is elsewhere than it was said to be before.
-    pub fn look(&mut self, picture: &VideoFrame, camera: &CameraCalibration, shaft: Option<&Shaft>) -> bool {
-        let (settings, at) = (self.settings, picture.captured);
+    pub fn look(&mut self, view: &View<'_>) -> bool {
+        let (settings, at) = (self.settings, view.picture.captured);
         let Some(patient) = &mut self.patient else { return false };
         let since = patient.looked.and_then(|before| at.since(before));
         if patient.looked.is_some() && since.is_none_or(|s| s < settings.every) {
             return false;
         }
         patient.looked = Some(at);
-        self.ridges.find(picture);
+        self.ridges.find(view.picture);
+        let fresh = |r: &&RangeImage| {
+            Duration::from_nanos(r.captured.nanos().abs_diff(at.nanos())) <= RANGES_VALID && r.noise_mm > 0.0
+        };
+        let ranges = view.ranges.filter(fresh);
+        patient.measured.clear();
+        if let Some(image) = ranges {
+            let believed = &self.published;
+            let seen = (|p: &Point3<f64>| believed.rest(p), view.open);
+            ranges::measured(
+                image,
+                view.camera,
+                &patient.cortex,
+                patient.mouth_mm,
+                view.shaft,
+                seen,
+                &mut patient.measured,
+            );
+        }
         let (model, felt, coefficients) = (&patient.model, &patient.felt, &patient.coefficients);
         let now = |sample: usize| patient.samples[sample].rest + displaced(model, &felt[sample], coefficients);
-        if patient.search.look(&self.ridges, camera, &patient.samples, shaft, now) {
-            patient.bring_together(&settings, camera);
+        if !patient.search.look(&self.ridges, view.camera, &patient.samples, view.shaft, now) {
+            patient.search.found.clear();
+        }
+        patient.bring_together(&settings, view.camera, ranges);
+        if patient.counted >= COUNTED_MIN || !patient.search.found.is_empty() {
             // The first answer stands at once.
             let share = match (patient.found, since) {
                 (Some(_), Some(since)) => 1.0 - libm::exp(-since.secs_f64() / settings.smooth.secs_f64()),
@@ -210,37 +294,97 @@ impl Follower {
 }
 
 impl Followed {
-    /// The coefficients that fit lines and prior best.
-    fn bring_together(&mut self, settings: &Settings, camera: &CameraCalibration) {
-        let coefficients = self.coefficients;
-        let middle = camera.centre_px.map(|c| (c - 0.5 * (REDUCED as f64 - 1.0)) / REDUCED as f64);
-        // Of the answer before; the first round weighs all alike.
+    /// The coefficients that fit ranges, lines and prior best. What was counted too little counts for nothing.
+    fn bring_together(&mut self, settings: &Settings, camera: &CameraCalibration, ranges: Option<&RangeImage>) {
+        self.fit.expect_bias(ranges.map_or(0.0, |r| r.bias_mm.hypot(self.cortex.error_mm())));
+        let noise_mm = ranges.map_or(1.0, |r| r.noise_mm).hypot(settings.surface_error_mm);
+        // Of the round before; the first weighs by what is expected.
         let mut found: Option<[f64; STATES]> = None;
-        for _ in 0..ROUNDS {
+        self.counted = 0;
+        for round in 0..ROUNDS {
             self.fit.begin();
-            for line in &self.search.found {
-                let felt = &self.felt[line.sample];
-                let at = self.samples[line.sample].rest + displaced(&self.model, felt, &coefficients);
-                let (Some(here), Some(px_per_mm)) = (vessels::reduced(camera, &at), per_mm(camera, &at)) else {
-                    continue;
-                };
-                let across = px_per_mm[0] * line.normal.x + px_per_mm[1] * line.normal.y;
-                let mut row = Row::along(&self.model, &felt.0, &across);
-                let before: f64 = row.by.iter().zip(&coefficients).map(|(b, c)| b * c).sum();
-                row.by[CAMERA] = line.normal.x;
-                row.by[CAMERA + 1] = line.normal.y;
-                row.by[CAMERA + 2] = line.normal.x * (here.x - middle[0]) + line.normal.y * (here.y - middle[1]);
-                row.off = line.off_px + before;
-                let deviation_px = settings.line_error_mm * px_per_mm[0].norm().max(px_per_mm[1].norm());
-                let left = found.map_or(0.0, |f| row.off - row.by.iter().zip(&f).map(|(b, c)| b * c).sum::<f64>());
-                let beyond = (left.abs() / deviation_px).max(HUBER);
-                row.weight = HUBER / beyond / (deviation_px * deviation_px * ALIKE_SAMPLES);
-                self.fit.add(&row);
+            self.add_lines(settings, camera, found.as_ref());
+            self.counted = self.add_ranges(settings, camera, noise_mm, found.as_ref());
+            if self.counted < COUNTED_MIN && round > 0 {
+                self.measured.clear();
             }
             self.fit.solve();
             found = Some(self.fit.found);
         }
-        self.fit.invert();
+        // A fit of nothing is the prior, and no reason to believe it more than what was found before.
+        if self.counted >= COUNTED_MIN || !self.search.found.is_empty() {
+            self.fit.invert();
+        }
+    }
+
+    fn add_lines(&mut self, settings: &Settings, camera: &CameraCalibration, found: Option<&[f64; STATES]>) {
+        let coefficients = self.coefficients;
+        let middle = camera.centre_px.map(|c| (c - 0.5 * (REDUCED as f64 - 1.0)) / REDUCED as f64);
+        for line in &self.search.found {
+            let felt = &self.felt[line.sample];
+            let at = self.samples[line.sample].rest + displaced(&self.model, felt, &coefficients);
+            let (Some(here), Some(px_per_mm)) = (vessels::reduced(camera, &at), per_mm(camera, &at)) else {
+                continue;
+            };
+            let across = px_per_mm[0] * line.normal.x + px_per_mm[1] * line.normal.y;
+            let mut row = Row::along(&self.model, &felt.0, &across);
+            let before: f64 = row.by.iter().zip(&coefficients).map(|(b, c)| b * c).sum();
+            row.by[CAMERA] = line.normal.x;
+            row.by[CAMERA + 1] = line.normal.y;
+            row.by[CAMERA + 2] = line.normal.x * (here.x - middle[0]) + line.normal.y * (here.y - middle[1]);
+            row.off = line.off_px + before;
+            let deviation_px = settings.line_error_mm * px_per_mm[0].norm().max(px_per_mm[1].norm());
+            let left = found.map_or(0.0, |f| left_of(&row, f));
+            let beyond = (left.abs() / deviation_px).max(HUBER);
+            row.weight = HUBER / beyond / (deviation_px * deviation_px * ALIKE_SAMPLES);
+            self.fit.add(&row);
+        }
+    }
+
+    /// How many ranges count.
+    fn add_ranges(
+        &mut self,
+        settings: &Settings,
+        camera: &CameraCalibration,
+        noise_mm: f64,
+        found: Option<&[f64; STATES]>,
+    ) -> usize {
+        let axes = camera.patient_from_camera.isometry().rotation.to_rotation_matrix();
+        let row_of = |m: &Measured, model: &Model| {
+            let (modes, felt) = model.at(&m.spot.rest);
+            let mut row = Row::along(model, &modes, &m.spot.normal);
+            let range = (axes.inverse() * (m.at - camera.patient_from_camera.position().coordinates())).z;
+            let [u, v, z] = [0, 1, 2].map(|a| m.spot.normal.dot(&axes.matrix().column(a)));
+            // A picture that is off by a pixel shows everything as far aside as a pixel is wide there.
+            let px_mm = REDUCED as f64 * range / camera.focal_px[0];
+            (row.by[CAMERA], row.by[CAMERA + 1], row.by[RANGE]) = (u * px_mm, v * px_mm, z);
+            row.off = m.spot.normal.dot(&(m.at - m.spot.rest)) - m.spot.normal.dot(&model.mean(felt));
+            (row, felt)
+        };
+        self.left.clear();
+        for m in &self.measured {
+            let (row, _) = row_of(m, &self.model);
+            self.left.push(found.map_or(row.off, |f| left_of(&row, f)));
+        }
+        // At first they are held against their own middle; how far good ones scatter, their median distance says.
+        let middle = if found.is_none() { median(&mut self.sorted, self.left.iter().copied()) } else { 0.0 };
+        self.left.iter_mut().for_each(|l| *l -= middle);
+        let scatter = 1.4826 * median(&mut self.sorted, self.left.iter().map(|l| l.abs()));
+        let scatter = scatter.max(noise_mm);
+        let mut counted = 0;
+        for (m, left) in self.measured.iter().zip(&self.left) {
+            let (mut row, felt) = row_of(m, &self.model);
+            let expected = felt * self.model.spread(&m.spot.normal).hypot(noise_mm / felt.max(1e-3));
+            let off = left / (TUKEY * scatter);
+            if row.off.abs() > settings.gate * expected || off.abs() >= 1.0 {
+                continue;
+            }
+            counted += 1;
+            let biweight = (1.0 - off * off).powi(2);
+            row.weight = biweight / (noise_mm * noise_mm * ALIKE_RANGES);
+            self.fit.add(&row);
+        }
+        counted
     }
 
     /// The displacement of every node and its deviation, with so much that time adds.
@@ -255,6 +399,19 @@ impl Followed {
             (by, (variance.sqrt() + grown_mm * f64::from(felt)).max(1.0 / DEVIATION_PER_MM))
         });
     }
+}
+
+/// The middle value, in a scratch of the caller's; 0 of nothing.
+fn median(scratch: &mut Vec<f64>, of: impl Iterator<Item = f64>) -> f64 {
+    scratch.clear();
+    scratch.extend(of);
+    scratch.sort_unstable_by(f64::total_cmp);
+    scratch.get(scratch.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// What a fit leaves of a measured number.
+fn left_of(row: &Row, found: &[f64; STATES]) -> f64 {
+    row.off - row.by.iter().zip(found).map(|(b, c)| b * c).sum::<f64>()
 }
 
 /// Mean and deviation together.

@@ -77,6 +77,12 @@ impl Model {
         self.deviation_mm[direction]
     }
 
+    /// Standard deviation along any direction at the exposed cortex, mm.
+    #[must_use]
+    pub fn spread(&self, along: &Vector3<f64>) -> f64 {
+        (0..3).map(|a| (self.direction(a).dot(along) * self.deviation_mm[a]).powi(2)).sum::<f64>().sqrt()
+    }
+
     /// The three directions: against gravity, and across it.
     #[must_use]
     pub fn direction(&self, which: usize) -> Vector3<f64> {

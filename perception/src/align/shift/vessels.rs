@@ -22,7 +22,7 @@ const SEARCH_MM: f64 = 6.0;
 /// Samples that must be in view.
 const VIEW_MIN: usize = 12;
 /// Standard deviations that the best offset's agreement lies above the mean of all.
-const STANDS_OUT: f32 = 3.5;
+const STANDS_OUT: f32 = 4.0;
 /// How far around the offset each looks for its line.
 const EACH_MM: f64 = 1.2;
 /// A line of less is none.
@@ -121,7 +121,7 @@ impl Search {
         }
         let Some(offset) = self.best_offset(ridges, camera, samples) else { return false };
         self.each(ridges, camera, samples, offset);
-        self.found.len() as f64 >= FOUND_MIN * self.seen.len() as f64 && self.found.len() >= VIEW_MIN / 2
+        self.found.len() as f64 >= FOUND_MIN * self.seen.len() as f64 && self.found.len() >= VIEW_MIN
     }
 
     fn project(

@@ -7,9 +7,10 @@
 
 use super::pipeline::{Running, Shared, check, parse, tail};
 use super::sinks::Tap;
-use super::{VideoCallbacks, VideoConfig, VideoError, VideoEvent, VideoSource};
-use bregma_core::devices::Camera;
-use bregma_core::flow::{Light, VideoFrame};
+use super::{OnRanges, VideoCallbacks, VideoConfig, VideoError, VideoEvent, VideoSource};
+use bregma_core::devices::{Camera, DeviceFault, RANGES_EVERY};
+use bregma_core::flow::{Light, RangeImage, VideoFrame};
+use bregma_core::pool::Pool;
 use bregma_core::time::{Clock, Duration, Instant, RealClock};
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -33,10 +34,13 @@ pub struct CameraConfig {
     pub first_frame_within: Duration,
 }
 
+/// Range images that readers may hold all together.
+const RANGES: usize = 8;
 /// Pictures a second that a camera can have.
 const FPS: std::ops::RangeInclusive<u32> = 1..=240;
 
-/// Runs a camera and waits for its first frame.
+/// Runs a camera and waits for its first frame. Ranges, where the camera measures them, are told every
+/// [`RANGES_EVERY`] on the thread that grabs.
 ///
 /// # Errors
 /// [`VideoError`]: which element, setting, or limit, and what would be right.
@@ -45,6 +49,7 @@ pub fn open_camera(
     config: CameraConfig,
     clock: RealClock,
     callbacks: VideoCallbacks,
+    on_ranges: OnRanges,
 ) -> Result<VideoSource, VideoError> {
     super::elements::init()?;
     let setting = |key, value, right| VideoError::Setting { key, value, right };
@@ -91,6 +96,9 @@ pub fn open_camera(
         period: Duration::from_nanos(1_000_000_000 / u64::from(config.fps)),
         last: None,
         failing: false,
+        ranges: Pool::new("range images", RANGES, RangeImage::blank),
+        ranged: None,
+        on_ranges,
     };
     let grabber = Grabber::start(grabbing)?;
     running.wait(config.first_frame_within)?;
@@ -148,6 +156,10 @@ struct Grabbing {
     period: Duration,
     last: Option<gst::ClockTime>,
     failing: bool,
+    ranges: Pool<RangeImage>,
+    /// When ranges were told last.
+    ranged: Option<Instant>,
+    on_ranges: OnRanges,
 }
 
 impl Grabbing {
@@ -173,12 +185,37 @@ impl Grabbing {
         frame.captured = now;
         let done = self.camera.grab(now, frame).map_err(|why| (why.device, why.what));
         match done.and_then(|()| self.push(frame).map_err(|why| ("appsrc".to_owned(), why))) {
-            Ok(()) => self.failing = false,
+            Ok(()) => {
+                self.failing = false;
+                self.tell_ranges(now);
+            }
             // Said once until it works again; meanwhile no frame comes, and what is held grows stale.
             Err((element, message)) if !std::mem::replace(&mut self.failing, true) => {
                 self.report(element, message);
             }
             Err(_) => {}
+        }
+    }
+
+    /// Ranges of the picture just grabbed, if they are due and the camera has any. Without them what is held grows stale.
+    fn tell_ranges(&mut self, now: Instant) {
+        if self.ranged.and_then(|before| now.since(before)).is_some_and(|since| since < RANGES_EVERY) {
+            return;
+        }
+        let (camera, clock, mut has) = (&mut self.camera, &self.clock, false);
+        let told = self.ranges.try_write(|ranges| {
+            has = camera.ranges(ranges)?;
+            ranges.received = clock.now();
+            Ok::<_, DeviceFault>(())
+        });
+        match told {
+            Ok(Ok(ranges)) if has => {
+                self.ranged = Some(now);
+                (self.on_ranges)(ranges);
+            }
+            Ok(Ok(_)) => self.ranged = Some(now),
+            Ok(Err(why)) => self.report(why.device, why.what),
+            Err(dry) => self.report("range images".to_owned(), dry.to_string()),
         }
     }
 

@@ -24,7 +24,7 @@ pub use camera::{CameraConfig, open_camera};
 pub use elements::{ElementStatus, elements, gstreamer_version};
 pub use pipeline::{open, parses};
 
-use bregma_core::flow::{Light, TraceId, VideoFrame};
+use bregma_core::flow::{Light, RangeImage, TraceId, VideoFrame};
 use bregma_core::time::{Duration, Instant};
 use std::sync::Arc;
 
@@ -89,6 +89,8 @@ pub struct EncodedChunk {
 
 /// Who is told of each frame.
 pub type OnFrame = Box<dyn FnMut(Arc<VideoFrame>) + Send>;
+/// Who is told of each range image.
+pub type OnRanges = Box<dyn FnMut(Arc<RangeImage>) + Send>;
 /// Who is told of each encoded chunk.
 pub type OnEncoded = Box<dyn FnMut(EncodedChunk) + Send>;
 /// Who is told what happened to the source.

@@ -315,7 +315,8 @@ fn a_camera_of_our_own_keeps_its_times_its_light_and_its_pixels() {
     let log = Arc::new(Mutex::new(Vec::new()));
     let camera = Counting { size: [62, 48], grabbed: Vec::new(), log: Arc::clone(&log), fails_after: usize::MAX };
     let clock = RealClock::start();
-    let source = open_camera(Box::new(camera), camera_config(true), clock.clone(), ear.callbacks()).expect("opens");
+    let source = open_camera(Box::new(camera), camera_config(true), clock.clone(), ear.callbacks(), Box::new(|_| {}))
+        .expect("opens");
     assert!(source.live());
     let chunks = std::cell::Cell::new(0);
     let said = ear.until(|s| {
@@ -347,13 +348,15 @@ fn a_camera_that_fails_is_said_to_once() {
     let ear = Ear::default();
     let camera = Counting { size: [64, 48], grabbed: Vec::new(), log: Arc::default(), fails_after: 5 };
     let source =
-        open_camera(Box::new(camera), camera_config(false), RealClock::start(), ear.callbacks()).expect("opens");
+        open_camera(Box::new(camera), camera_config(false), RealClock::start(), ear.callbacks(), Box::new(|_| {}))
+            .expect("opens");
     let said = ear.until(|s| matches!(s, Said::Event(_)));
     let failed = VideoEvent::Failed { element: "counting camera".to_owned(), message: "lens cap on".to_owned() };
     assert!(matches!(said.last(), Some(Said::Event(e)) if *e == failed), "{said:?}");
     drop(source);
     let camera = Counting { size: [64, 48], grabbed: Vec::new(), log: Arc::default(), fails_after: 0 };
-    let opened = open_camera(Box::new(camera), camera_config(false), RealClock::start(), ear.callbacks());
+    let opened =
+        open_camera(Box::new(camera), camera_config(false), RealClock::start(), ear.callbacks(), Box::new(|_| {}));
     assert!(matches!(opened, Err(VideoError::Failed { .. })), "a camera that never gives a picture");
 }
 

@@ -12,6 +12,7 @@ mod glow;
 mod lens;
 pub(crate) mod occlusion;
 mod palette;
+mod ranging;
 mod rays;
 pub(crate) mod render;
 mod settings;

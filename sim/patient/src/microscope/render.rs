@@ -16,6 +16,7 @@ use super::blood::Films;
 use super::effects::{self, Focus, Sensor};
 use super::glow::{Bleaching, fluorescence};
 use super::occlusion::{Kind, Occlusion};
+use super::ranging::{self, Ranging};
 use super::rays::{DRAPE, End, Entry, NOTHING, RIM, Rays};
 use super::settings::{Drawn, Look, MicroscopeSettings};
 use super::shade::{Cover, NORMAL_REACH, Plain, Seen, Shader, on_tissue};
@@ -28,7 +29,7 @@ use crate::random::{Draws, Purpose};
 use crate::shift::field::Field;
 use crate::truth::{REMOVED, SOLID, TRUTH_EDGE};
 use crate::world::TipInPatient;
-use bregma_core::flow::{CameraCalibration, Light, VideoFrame};
+use bregma_core::flow::{CameraCalibration, Light, RangeImage, VideoFrame};
 use bregma_core::time::{Duration, Instant};
 use nalgebra::Vector3;
 use std::sync::Arc;
@@ -96,6 +97,7 @@ pub(crate) struct Renderer {
     seen: Vec<u32>,
     base: Vec<u8>,
     sensor: Sensor,
+    ranging: Option<Ranging>,
     wet: Option<Wet>,
     bleaching: Bleaching,
     ahead: Ahead,
@@ -138,6 +140,7 @@ impl Renderer {
             .then(|| Wet::new(&patient, &window, &rays, settings, light, &state, &fluorescence));
         let mut renderer = Self {
             sensor: Sensor::new(seed, size[0], settings.noise_levels),
+            ranging: Ranging::new(patient.seed(), settings),
             bleaching: Bleaching::new(state.len()),
             settings: *settings,
             drawn,
@@ -399,6 +402,22 @@ impl Renderer {
         tool::draw(&scene, tip, &mut frame.rgb);
         hide(Kind::Hand, &mut frame.rgb);
         self.sensor.add(captured, width, &mut frame.rgb);
+    }
+
+    /// How far away what the picture shows is, where the microscope has two lenses. Whether it has.
+    pub(crate) fn ranges(&self, tip: &TipInPatient, captured: Instant, to: &mut RangeImage) -> bool {
+        let Some(ranging) = &self.ranging else { return false };
+        let things = self.wet.as_ref().map_or_else(Vec::new, |w| w.occlusion.now(captured.nanos() as f64 * 1e-9));
+        let sight = ranging::Sight {
+            rays: &self.rays,
+            depth: &self.depth,
+            seen: &self.seen,
+            shown: self.wet.as_ref().map_or(&self.base, |w| &w.shown),
+            blood: self.wet.as_ref().map_or(&[], |w| &w.blood),
+            things: &things,
+        };
+        ranging.measure(&sight, tip, captured, to);
+        true
     }
 
     fn ends(&mut self, pixel: usize, end: End) {

@@ -51,6 +51,10 @@ pub struct MicroscopeSettings {
     pub hands_per_minute: f64,
     /// How long it stays, s.
     pub hand_s: [f64; 2],
+    /// Noise of a stereo microscope's range, mm; none for a microscope with one lens.
+    pub range_noise_mm: Option<f64>,
+    /// Bias of all its ranges, mm.
+    pub range_bias_mm: f64,
 }
 
 impl MicroscopeSettings {
@@ -73,6 +77,8 @@ impl MicroscopeSettings {
             cotton_s: [0.0; 2],
             hands_per_minute: 0.0,
             hand_s: [0.0; 2],
+            range_noise_mm: None,
+            range_bias_mm: 0.0,
         }
     }
 
@@ -95,6 +101,8 @@ impl MicroscopeSettings {
             cotton_s: [5.0, 40.0],
             hands_per_minute: 1.0,
             hand_s: [0.4, 3.0],
+            range_noise_mm: Some(0.4),
+            range_bias_mm: 0.7,
         }
     }
 
@@ -117,6 +125,8 @@ impl MicroscopeSettings {
             cotton_s: [5.0, 60.0],
             hands_per_minute: 2.0,
             hand_s: [0.3, 4.0],
+            range_noise_mm: Some(0.6),
+            range_bias_mm: 1.0,
         }
     }
 
@@ -143,7 +153,9 @@ impl MicroscopeSettings {
         one("microscope.cotton_per_minute", self.cotton_per_minute, 0.0, 10.0, "0 to 10")?;
         range("microscope.cotton_s", self.cotton_s, 0.0, 120.0, "0 <= least <= most <= 120 s")?;
         one("microscope.hands_per_minute", self.hands_per_minute, 0.0, 10.0, "0 to 10")?;
-        range("microscope.hand_s", self.hand_s, 0.0, 30.0, "0 <= least <= most <= 30 s")
+        range("microscope.hand_s", self.hand_s, 0.0, 30.0, "0 <= least <= most <= 30 s")?;
+        one("microscope.range_noise_mm", self.range_noise_mm.unwrap_or(0.1), 0.01, 10.0, "0.01 to 10 mm, or none")?;
+        one("microscope.range_bias_mm", self.range_bias_mm, 0.0, 10.0, "0 to 10 mm")
     }
 
     /// The one that a patient's theatre has.
@@ -188,6 +200,8 @@ mod tests {
         assert_eq!(refused(|s| s.depth_of_field_mm = 0.0), "microscope.depth_of_field_mm");
         assert_eq!(refused(|s| s.noise_levels = -1.0), "microscope.noise_levels");
         assert_eq!(refused(|s| s.hand_s = [1.0, 60.0]), "microscope.hand_s");
+        assert_eq!(refused(|s| s.range_noise_mm = Some(0.0)), "microscope.range_noise_mm");
+        assert_eq!(refused(|s| s.range_bias_mm = f64::NAN), "microscope.range_bias_mm");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::patient::tests::grown;
 use crate::shift::field::Field;
 use crate::truth::{Label, OPEN, REMOVED, SOLID};
 use crate::world::TipInPatient;
-use bregma_core::flow::{CameraCalibration, Light, VideoFrame};
+use bregma_core::flow::{CameraCalibration, Light, RANGE_PER_MM, RANGE_SIZE, RangeImage, VideoFrame, tile_middle};
 use bregma_core::frame::{FrameId, Pose};
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
@@ -60,6 +60,17 @@ fn ms(n: u64) -> Instant {
 
 fn follow(r: &mut Renderer, time: Instant, light: Light, field: &Field, blood: &Films) {
     r.follow(&Surroundings { time, light, field, blood, down: -grown().craniotomy.outward });
+}
+
+/// An instrument that leans, its tip that far above the corridor's floor.
+fn leaning(above_mm: f64) -> TipInPatient {
+    let p = grown();
+    let axis = -p.craniotomy.outward;
+    let at = p.corridor.entry + axis * (p.corridor.open_mm - above_mm);
+    let lean = (axis + axis.cross(&Vector3::new(0.3, 0.5, 0.8)).normalize() * 0.5).normalize();
+    let turn = UnitQuaternion::rotation_between(&Vector3::z(), &lean).unwrap_or_default();
+    let iso = Isometry3::from_parts(Translation3::from(at.coords), turn);
+    Pose::between(p.frame(), FrameId::SOLE, iso).expect("finite")
 }
 
 /// The picture with the tool far away.
@@ -284,14 +295,8 @@ fn cotton_and_hands_hide_what_lies_below_them() {
 
 #[test]
 fn the_tool_throws_its_shadow_beside_itself() {
-    let p = grown();
     let r = renderer(&clear(MicroscopeSettings::home()), Light::White, state());
-    let axis = -p.craniotomy.outward;
-    let at = p.corridor.entry + axis * (p.corridor.open_mm - 6.0);
-    let lean = (axis + axis.cross(&Vector3::new(0.3, 0.5, 0.8)).normalize() * 0.5).normalize();
-    let turn = UnitQuaternion::rotation_between(&Vector3::z(), &lean).unwrap_or_default();
-    let iso = Isometry3::from_parts(Translation3::from(at.coords), turn);
-    let tip: TipInPatient = Pose::between(p.frame(), FrameId::SOLE, iso).expect("finite");
+    let tip = leaning(6.0);
     let mut frame = VideoFrame::black(SIZE[0], SIZE[1]);
     r.picture(&tip, ms(0), &mut frame);
     let without = shot(&r, ms(0));
@@ -304,4 +309,49 @@ fn the_tool_throws_its_shadow_beside_itself() {
     let changed = pairs().filter(|(a, b)| a != b).count();
     let dark = dark.count();
     assert!(dark > 100 && changed > dark + 300, "{dark} in shadow, {changed} changed");
+}
+
+#[test]
+fn a_stereo_microscope_measures_how_far_away_tissue_and_shaft_are() {
+    let out_of_view = leaning(-900.0);
+    let mut image = RangeImage::blank();
+    let plain = renderer(&MicroscopeSettings::plain(), Light::White, state());
+    assert!(!plain.ranges(&out_of_view, ms(0), &mut image), "one lens measures nothing");
+    let exact =
+        MicroscopeSettings { range_noise_mm: Some(0.01), range_bias_mm: 0.0, ..clear(MicroscopeSettings::home()) };
+    let home = renderer(&exact, Light::White, state());
+    assert!(home.ranges(&out_of_view, ms(0), &mut image));
+    assert!((image.noise_mm - 0.01).abs() < 1e-12 && image.captured == ms(0));
+    // What a tile's middle sees projects there, as far away as was measured.
+    let (mut held, mut wild) = (0, 0);
+    for (tile, range) in image.ranges.iter().enumerate().filter(|(_, range)| **range > 0) {
+        let [x, y] = tile_middle(tile, SIZE).map(|c| c.round() as usize);
+        let Some(voxel) = home.sees(y * SIZE[0] + x) else { continue };
+        let grid = &grown().truth.grid;
+        let (_, _, depth) = home.project(&grid.centre(grid.voxel(voxel))).expect("in front");
+        held += 1;
+        // A smooth surface lies within two voxels of the one it was made from.
+        wild += usize::from((f64::from(*range) / RANGE_PER_MM - depth).abs() > 2.5);
+    }
+    assert!(held > RANGE_SIZE[0] * RANGE_SIZE[1] / 3 && wild * 20 < held, "{wild} of {held}");
+    // The shaft is nearer than what it hides.
+    let mut hidden = image.clone();
+    home.ranges(&leaning(6.0), ms(0), &mut hidden);
+    let nearer = image.ranges.iter().zip(&hidden.ranges).filter(|(a, b)| **b > 0 && **a > **b + 64).count();
+    assert!(nearer >= 3, "{nearer} tiles");
+    // Noise and bias are as stated.
+    let rough = MicroscopeSettings { range_noise_mm: Some(0.5), range_bias_mm: 0.0, ..exact };
+    let mut noisy = image.clone();
+    renderer(&rough, Light::White, state()).ranges(&out_of_view, ms(0), &mut noisy);
+    let mut off: Vec<f64> = image
+        .ranges
+        .iter()
+        .zip(&noisy.ranges)
+        .filter(|(a, b)| **a > 0 && **b > 0)
+        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs() / RANGE_PER_MM)
+        .collect();
+    off.sort_by(f64::total_cmp);
+    // Half of a normal draw's sizes lie below 0.67 standard deviations.
+    let median = off[off.len() / 2];
+    assert!((0.25..0.42).contains(&median), "{median}");
 }

@@ -57,6 +57,24 @@ pub(super) fn draw_plain(rays: &Rays, depth: &[f32], light: Light, tip: &TipInPa
     }
 }
 
+/// The depth at which a pixel's ray meets the shaft before `behind`; `None` where it does not.
+pub(super) fn depth(rays: &Rays, behind: f64, tip: &TipInPatient, pixel: usize) -> Option<f64> {
+    let camera = rays.lens.camera();
+    let at = tip.position().coordinates();
+    let far: Point3<f64> = at - tip.z_axis() * SHAFT_MM;
+    // In the ideal picture, where the shaft is straight.
+    let (a, b) = (camera.project(&at)?, camera.project(&far)?);
+    let [x, y] = rays.lens.slope(pixel);
+    let (px, py) =
+        (x * camera.focal_px[0] + camera.centre_px[0] - a.0, y * camera.focal_px[1] + camera.centre_px[1] - a.1);
+    let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+    let s = ((px * dx + py * dy) / (dx * dx + dy * dy).max(1e-9)).clamp(0.0, 1.0);
+    let z = 1.0 / ((1.0 - s) / a.2 + s / b.2);
+    let radius = camera.focal_px[0] * SHAFT_RADIUS_MM / z;
+    let near = z - SHAFT_RADIUS_MM;
+    ((px - dx * s).hypot(py - dy * s) <= radius && near < behind).then_some(near)
+}
+
 /// What the tool is drawn with.
 pub(super) struct Scene<'a> {
     pub rays: &'a Rays,

@@ -16,7 +16,7 @@ use crate::patient::Patient;
 use crate::random::{Draws, Purpose, turn};
 use crate::shift::field::Field;
 use bregma_core::devices::{Camera, DeviceFault};
-use bregma_core::flow::{CameraCalibration, VideoFrame};
+use bregma_core::flow::{CameraCalibration, RangeImage, VideoFrame};
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
@@ -185,6 +185,11 @@ impl Camera for MicroscopeHandle {
         self.renderer.picture(&tip, captured, frame);
         self.last = Some((tip, captured));
         Ok(())
+    }
+
+    fn ranges(&mut self, ranges: &mut RangeImage) -> Result<bool, DeviceFault> {
+        // Those of a picture that is frozen are frozen with it: their stamp grows old.
+        Ok(self.last.is_some_and(|(tip, captured)| self.renderer.ranges(&tip, captured, ranges)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The whole system on one screen: which stage reads which topic, and what overflow does.
 //!
 //! ```text
-//!  video, ranges                              ┌───────── scenes, stamps ─────────┐
+//!  video ─┐
+//!  ranges ┤                                   ┌───────── scenes, stamps ─────────┐
 //!  tips ──┼─► align ─► rois ─► perceive ─► scenes ─► plan ─► plans ─► validate ─► approved ─► command ─► sent ─► arm
 //!  volumes┘                                   └── verdicts, withdrawn ◄──────┘                        │
 //!                         sent, arm, instrument ◄─────────────────────────────────────────────────────┘

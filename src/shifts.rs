@@ -170,7 +170,12 @@ pub fn markdown(config: &Config, extent: Extent, command: &str, done: &dyn Fn())
                         d.expected,
                         d.followed,
                         d.stated,
-                        case.found.map_or("none".into(), |f| format!("{} / {}", f.ranges, f.vessels)),
+                        case.found.map_or("none".into(), |f| format!(
+                            "{} / {}{}",
+                            f.ranges,
+                            f.vessels,
+                            if f.opening { " / opening" } else { "" }
+                        )),
                         case.look_ms
                     );
                     all.push(case);

@@ -322,7 +322,10 @@ impl Screen {
                     &mut text,
                     format!("residual core {:.2} mL · scene {} · {age} old", scene.residual_ml, scene.id.0),
                 );
-                line(&mut text, format!("error at the margin {:.2} (one standard deviation)", scene.errors.total()));
+                line(
+                    &mut text,
+                    format!("error at the margin {:.2} (one standard deviation)", scene.errors.total(&scene.shift)),
+                );
             }
         }
         if let Some(sent) = &self.sent {

@@ -451,7 +451,7 @@ impl Align {
                     ranges: input.ranges.get().map(|r| &**r),
                     camera: &self.settings.camera,
                     shaft: shaft.as_ref(),
-                    open: &|rest| region.is_open(rest),
+                    open: &|rest| region.is_open(rest) || anatomy.corridor.holds(rest, open_above_mm),
                 };
                 if follower.look(&view) {
                     self.region.shifts(follower.shift());

@@ -90,14 +90,14 @@ impl ForbiddenField {
 
     /// `forbidden` becomes the scene's voxels whose centres lie no farther than a setting and the error there.
     pub(super) fn within(&mut self, setting_mm: f64, errors: &Errors<'_>, moved: &Moved, forbidden: &mut VoxelBits) {
-        // Of what came from outside nothing is known.
-        moved.values(&self.distance_mm, 0.0, &mut self.now_mm);
-        let inflation = setting_mm as f32 + errors.rigid_mm();
+        moved.distances(&self.distance_mm, &mut self.now_mm);
+        let (setting_mm, rigid_mm) = (setting_mm as f32, errors.rigid_mm());
         match errors.everywhere_mm() {
-            Some(shift_mm) => forbidden.fill_where(&self.now_mm, |d| d <= inflation + shift_mm),
+            Some(shift_mm) => forbidden.fill_where(&self.now_mm, |d| d <= setting_mm + rigid_mm + shift_mm),
             None => {
-                self.now_mm.iter_mut().zip(errors.deviation_mm).for_each(|(d, shift_mm)| *d -= shift_mm);
-                forbidden.fill_where(&self.now_mm, |d| d <= inflation);
+                let voxels = self.now_mm.iter_mut().zip(errors.deviation_mm);
+                voxels.for_each(|(d, shift_mm)| *d -= rigid_mm.hypot(*shift_mm));
+                forbidden.fill_where(&self.now_mm, |d| d <= setting_mm);
             }
         }
     }

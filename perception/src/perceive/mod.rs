@@ -7,8 +7,8 @@
 //! An estimator's memories stay with the tissue, where the scan shows it; the scene is where tissue is now ([`moved`]).
 //!
 //! **Units:** as in `flow::Scene`. **Interval:** half-width 1.96 × the error there plus half a voxel,
-//! doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`. The error there is `errors.rigid()` and,
-//! added, that of the brain's shift: where it is followed, its deviation at the voxel; else `errors.shift`.
+//! doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`. The error there is `errors.rigid()` and
+//! that of the brain's shift: where it is followed, its deviation at the voxel, in quadrature; else `errors.shift`, added.
 //! **Forbidden:** eloquent labels and vessels, inflated by a setting plus the error there, which is one
 //! standard deviation with the bias, not a bound: whoever plans beside it keeps a clearance of his own.
 //! An inflation beyond [`forbidden::REACH_MM`] forbids everything.
@@ -309,8 +309,7 @@ impl Errors<'_> {
 
     /// What the brain's shift adds, where it is the same everywhere: it is not followed.
     fn everywhere_mm(&self) -> Option<f32> {
-        let followed = self.frame.shift.deviations().iter().any(|d| *d > 0);
-        (!followed).then(|| self.frame.errors.shift.get() as f32)
+        (!self.frame.shift.is_followed()).then(|| self.frame.errors.shift.get() as f32)
     }
 }
 
@@ -459,19 +458,21 @@ impl Work {
             0.5 * ROI_SPACING_MM as f32 * (1.0 + 4.0 * p * (1.0 - p))
         });
         let rigid_mm = errors.rigid_mm();
-        let width = |residual: u8, shift_mm: f32| {
-            let mm = 1.96 * (rigid_mm + shift_mm) + voxels[usize::from(residual)];
+        let width = |residual: u8, error_mm: f32| {
+            let mm = 1.96 * error_mm + voxels[usize::from(residual)];
             (mm * INTERVAL_PER_MM as f32).ceil().min(255.0) as u8
         };
         match errors.everywhere_mm() {
             Some(shift_mm) => {
-                let widths: [u8; 256] = std::array::from_fn(|r| width(r as u8, shift_mm));
+                let widths: [u8; 256] = std::array::from_fn(|r| width(r as u8, rigid_mm + shift_mm));
                 let voxels = scene.interval.iter_mut().zip(&scene.residual);
                 voxels.for_each(|(interval, residual)| *interval = widths[usize::from(*residual)]);
             }
             None => {
                 let voxels = scene.interval.iter_mut().zip(&scene.residual).zip(errors.deviation_mm);
-                voxels.for_each(|((interval, residual), shift_mm)| *interval = width(*residual, *shift_mm));
+                voxels.for_each(|((interval, residual), shift_mm)| {
+                    *interval = width(*residual, rigid_mm.hypot(*shift_mm))
+                });
             }
         }
         Ok(())

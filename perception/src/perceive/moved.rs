@@ -19,6 +19,8 @@ pub(super) struct Moved {
     of: BrainShift,
     grid: Option<Grid>,
     from: Vec<u32>,
+    /// The nearest voxel of the region, and how far from it the tissue came, mm; 0 within the region.
+    nearest: Vec<(u32, f32)>,
     /// How wrong the shift of each voxel of the scene may be, mm.
     deviation_mm: Vec<f32>,
 }
@@ -29,6 +31,7 @@ impl Moved {
             of: BrainShift::still(Point3::origin()),
             grid: None,
             from: vec![OUTSIDE; ROI_VOXELS],
+            nearest: vec![(0, 0.0); ROI_VOXELS],
             deviation_mm: vec![0.0; ROI_VOXELS],
         }
     }
@@ -43,6 +46,7 @@ impl Moved {
         for index in 0..ROI_VOXELS {
             let rest = shift.rest(&grid.centre(grid.voxel(index)));
             self.from[index] = grid.containing(&rest).map_or(OUTSIDE, |v| grid.index(v) as u32);
+            self.nearest[index] = nearest(grid, &rest, self.from[index]);
             self.deviation_mm[index] = shift.deviation_mm(&rest) as f32;
         }
         true
@@ -64,6 +68,18 @@ impl Moved {
         }
     }
 
+    /// Each voxel's distance from something. For tissue that came from outside, the least that it can be: that of the
+    /// nearest voxel inside, less the way there.
+    pub(super) fn distances(&self, rest_mm: &[f32], now_mm: &mut [f32]) {
+        if self.of.is_still() {
+            now_mm.copy_from_slice(rest_mm);
+            return;
+        }
+        for (now, (from, beyond)) in now_mm.iter_mut().zip(&self.nearest) {
+            *now = rest_mm[*from as usize] - beyond;
+        }
+    }
+
     /// Each voxel's bit; none for what came from outside.
     pub(super) fn bits(&self, rest: &VoxelBits, now: &mut VoxelBits) {
         if self.of.is_still() {
@@ -72,6 +88,17 @@ impl Moved {
         }
         now.fill_where(&self.from, |from| from != OUTSIDE && rest.has(from as usize));
     }
+}
+
+/// The region's voxel nearest to a place, and how far that is, mm.
+fn nearest(grid: &Grid, at: &Point3<f64>, inside: u32) -> (u32, f32) {
+    if inside != OUTSIDE {
+        return (inside, 0.0);
+    }
+    let coordinates = grid.coordinates(at);
+    let voxel: [usize; 3] =
+        std::array::from_fn(|a| coordinates[a].round().clamp(0.0, (grid.dims[a] - 1) as f64) as usize);
+    (grid.index(voxel) as u32, nalgebra::distance(&grid.centre(voxel), at) as f32)
 }
 
 #[cfg(test)]
@@ -95,6 +122,12 @@ mod tests {
         assert_eq!(now.iter().position(|v| *v == 9), Some(grid.index([22, 20, 17])));
         // Two columns along x and three layers along z came from outside.
         assert_eq!(now.iter().filter(|v| **v == 1).count(), ROI_VOXELS - 62 * 64 * 61);
+        // Of those a distance is at least what it is at the border, less the way from there.
+        let mut distances = vec![0.0; ROI_VOXELS];
+        moved.distances(&vec![10.0; ROI_VOXELS], &mut distances);
+        let least = distances.iter().copied().fold(f32::MAX, f32::min);
+        let (x, z) = (2.0_f32 * 1.25, 3.0 * 1.25);
+        assert!((least - (10.0 - x.hypot(z))).abs() < 1e-5, "{least}");
         let (mut bits, mut out) = (VoxelBits::new(), VoxelBits::new());
         bits.put(grid.index([20, 20, 20]));
         moved.bits(&bits, &mut out);

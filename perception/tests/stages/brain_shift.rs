@@ -84,3 +84,23 @@ fn same_in_same_out() {
     let [a, b] = [0, 1].map(one);
     assert_eq!(a.shift, b.shift);
 }
+
+#[test]
+fn an_opening_that_moved_aside_takes_the_cortex_with_it() {
+    // The corridor's mouth, 9 mm around the middle at rest, as it appears 250 mm away.
+    let hole = |aside_mm: f64| {
+        move |[u, v]: [f64; 2]| {
+            let mm = [u - 319.5, v - 179.5].map(|px| px * 252.0 / 1200.0);
+            ((mm[0] - aside_mm).hypot(mm[1]) < 9.0).then_some(-25.0)
+        }
+    };
+    let [still, moved] = [0.0, 4.0].map(|aside_mm| {
+        let mut theatre = Theatre::following();
+        let frame = watch(&mut theatre, 0..5000, |ms| Some(ranges(ms, 4.0, hole(aside_mm))));
+        assert!(theatre.align.followed().expect("it looks").opening, "{aside_mm}");
+        sunk(&frame.shift, Point3::new(0.0, 0.0, -50.0))
+    });
+    // Tiles are 4 mm wide here, and nothing was expected to move aside.
+    assert!(still.xy().norm() < 0.8, "{still}");
+    assert!((moved - still).x > 2.2 && (moved - still).x < 4.5 && (moved - still).y.abs() < 0.8, "{moved} {still}");
+}

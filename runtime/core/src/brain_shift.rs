@@ -134,6 +134,12 @@ impl BrainShift {
         self.still
     }
 
+    /// Whether anybody follows it: who does never says that nothing is uncertain.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.deviation.iter().any(|d| *d > 0)
+    }
+
     /// Longest displacement of a node, mm.
     #[must_use]
     pub fn largest_mm(&self) -> f64 {

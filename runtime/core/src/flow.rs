@@ -263,15 +263,23 @@ pub struct ErrorBudget {
     pub calibration: Millimetres,
     /// Tip tracking, age included.
     pub tracking: Millimetres,
-    /// Brain shift since the scan, as far as it is not followed: a bias, added and not squared.
+    /// Brain shift since the scan. Where it is not followed, a bias, added and not squared; where it is, its deviation
+    /// at the target, a term like the others.
     pub shift: Millimetres,
 }
 
 impl ErrorBudget {
-    /// Independent terms in quadrature, the bias added.
+    /// At the target, for a brain that lies so: independent terms in quadrature, a bias added.
     #[must_use]
-    pub fn total(&self) -> Millimetres {
-        self.rigid() + self.shift
+    pub fn total(&self, brain: &BrainShift) -> Millimetres {
+        if brain.is_followed() { self.rigid().quadrature(self.shift) } else { self.rigid() + self.shift }
+    }
+
+    /// At a place of the scan, mm: as [`Self::total`], with the deviation there.
+    #[must_use]
+    pub fn at_mm(&self, brain: &BrainShift, rest: &Point3<f64>) -> f64 {
+        let rigid = self.rigid().get();
+        if brain.is_followed() { rigid.hypot(brain.deviation_mm(rest)) } else { rigid + self.shift.get() }
     }
 
     /// Without what brain shift adds: of what is bone or metal.

@@ -147,17 +147,15 @@ impl Obstacles {
         grid_holds("the scene", &scene.grid, scene.state.len())?;
         self.forbidden.fill(&scene.grid, scene.state.iter().map(|s| s & voxel::FORBIDDEN != 0));
         self.tissue.take(scene);
-        self.error_mm = scene.errors.total().get();
+        self.error_mm = scene.errors.total(&scene.shift).get();
         self.rigid_mm = scene.errors.rigid().get();
         self.shift.copy_from(&scene.shift);
-        let followed = scene.shift.deviations().iter().any(|d| *d > 0);
         let (rest, shift) = (&self.rest, &scene.shift);
         self.corridor = rest.1.moved(shift);
         self.vessels.clear();
         self.vessels.extend(rest.0.iter().map(|vessel| {
             let middle = nalgebra::center(&vessel.start, &vessel.end);
-            let error_mm = if followed { self.rigid_mm + shift.deviation_mm(&middle) } else { self.error_mm };
-            Vessel { capsule: vessel.moved(shift), error_mm }
+            Vessel { capsule: vessel.moved(shift), error_mm: scene.errors.at_mm(shift, &middle) }
         }));
         Ok(())
     }

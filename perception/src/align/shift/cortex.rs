@@ -125,19 +125,64 @@ impl Cortex {
         (0..places).map(|n| scan.brightness(&at(n))).collect()
     }
 
+    /// How many columns there are.
+    #[must_use]
+    pub const fn columns(&self) -> usize {
+        self.heights.len()
+    }
+
+    /// The two directions across the cortex, unit.
+    #[must_use]
+    pub const fn directions(&self) -> &[Vector3<f64>; 2] {
+        &self.across
+    }
+
+    /// Where the corridor enters, at rest.
+    #[must_use]
+    pub const fn entry(&self) -> &Point3<f64> {
+        &self.origin
+    }
+
+    /// Where a place lies across the cortex, from the corridor's entry, mm.
+    #[must_use]
+    pub fn across(&self, at: &Point3<f64>) -> [f64; 2] {
+        self.across.map(|a| (at - self.origin).dot(&a))
+    }
+
+    /// The column at such a place.
+    #[must_use]
+    pub fn column_at(&self, across: [f64; 2]) -> Option<usize> {
+        let side = 2 * self.half as isize + 1;
+        let [i, j] = across.map(|c| (c / STEP_MM).round() as isize + self.half as isize);
+        ((0..side).contains(&i) && (0..side).contains(&j)).then_some((j * side + i) as usize)
+    }
+
+    /// The place in a column so far below the surface; none where no surface is known.
+    #[must_use]
+    pub fn at_column(&self, column: usize, below_mm: f64) -> Option<Point3<f64>> {
+        let side = 2 * self.half + 1;
+        let [x, y] = [column % side, column / side].map(|c| (c as f64 - self.half as f64) * STEP_MM);
+        let height = f64::from(self.heights[column]) - below_mm;
+        height.is_finite().then(|| self.origin + self.across[0] * x + self.across[1] * y + self.outward * height)
+    }
+
+    /// Out of the head, unit.
+    #[must_use]
+    pub const fn outward(&self) -> &Vector3<f64> {
+        &self.outward
+    }
+
     /// Whether a place lies in the opening, away from the bone's edge.
     #[must_use]
     pub fn in_opening(&self, at: &Point3<f64>) -> bool {
-        let off = at - self.origin;
-        let [x, y] = self.across.map(|a| off.dot(&a));
+        let [x, y] = self.across(at);
         (x - self.middle[0]).hypot(y - self.middle[1]) < self.radius_mm - EDGE_MM
     }
 
     /// The place below a point, and how far from the axis of the corridor the column is, mm; none outside the craniotomy.
     #[must_use]
     pub fn below(&self, at: &Point3<f64>) -> Option<(Spot, f64)> {
-        let off = at - self.origin;
-        let [x, y] = self.across.map(|a| off.dot(&a));
+        let [x, y] = self.across(at);
         if !self.in_opening(at) {
             return None;
         }

@@ -3,7 +3,8 @@
 //! ```text
 //!  what brains do (model) ───────────────────┐
 //!  range image ─► places of the cortex       │
-//!  scan ─► its cortex (cortex) ──► (ranges) ─┼─► least squares (fit) ─► smoothed ─► BrainShift, when it has moved on
+//!  scan ─► its cortex (cortex) ──► (ranges) ─┤
+//!  what was carved of it ────────► (mouth) ──┼─► least squares (fit) ─► smoothed ─► BrainShift, when it has moved on
 //!  picture ─► dark lines (ridges)            │
 //!  scan's vessels ─────────────► (vessels) ──┘
 //! ```
@@ -11,7 +12,7 @@
 //! smoothed over [`Settings::smooth`], but their number makes nothing more certain. While nothing is found, the last
 //! answer stays and its deviation grows.
 //!
-//! **Who sees what:** ranges what moves along the surface's normal, vessels what moves across the view. A microscope with
+//! **Who sees what:** ranges what moves along the surface's normal; the opening, and vessels, what moves across the view. A microscope with
 //! one lens sees by its vessels alone; what moves along the view is then left to the prior, and the deviation says so.
 //! Cortical surfaces and stereo microscopes are how the field follows shift (H. Sun et al., IEEE TMI 24, 2005; S. Ji
 //! et al., Medical Image Analysis 18, 2014). **Units and frame:** mm, patient LPS. **Allocation:** when an anatomy or a
@@ -22,6 +23,7 @@
 pub mod cortex;
 pub mod fit;
 pub mod model;
+pub mod mouth;
 pub mod ranges;
 pub mod ridges;
 pub mod vessels;
@@ -35,6 +37,7 @@ use bregma_core::time::{Duration, Instant};
 use cortex::Cortex;
 use fit::{CAMERA, Fit, RANGE, Row, STATES};
 use model::{MODES, Model};
+use mouth::Mouth;
 use nalgebra::{Point3, Vector3};
 use ranges::{COUNTED_MIN, Measured};
 use ridges::{REDUCED, Ridges};
@@ -75,6 +78,8 @@ pub struct Settings {
     pub line_error_mm: f64,
     /// How well the scan shows where the cortex is, mm.
     pub surface_error_mm: f64,
+    /// How well what was carved says where the opening is, mm: its edge gives way.
+    pub mouth_error_mm: f64,
     /// A range farther than so many standard deviations from what is expected is of something else.
     pub gate: f64,
     /// How wrong the camera's scale may be: focal length, distortion; share.
@@ -96,6 +101,7 @@ impl Default for Settings {
             growth_mm_per_minute: 0.1,
             line_error_mm: 0.6,
             surface_error_mm: 0.8,
+            mouth_error_mm: 0.8,
             gate: 3.0,
             scale_error: 0.006,
             every: Duration::from_millis(220),
@@ -129,6 +135,11 @@ struct Followed {
     cortex: Cortex,
     mouth_mm: f64,
     measured: Vec<Measured>,
+    /// A row of each, and how far it may be from what is expected, mm.
+    ranged: Vec<(Row, f64)>,
+    mouth: Mouth,
+    /// Where the opening is along the cortex' two directions, from where it was at rest, mm, if the last look found it.
+    opening: Option<[f64; 2]>,
     /// What is left of each in a round of the fit, mm, and its middle's search.
     left: Vec<f64>,
     sorted: Vec<f64>,
@@ -164,6 +175,8 @@ pub struct Found {
     pub vessels: usize,
     /// Ranges that are the cortex'.
     pub ranges: usize,
+    /// Whether the opening was.
+    pub opening: bool,
 }
 
 impl Follower {
@@ -189,7 +202,12 @@ impl Follower {
     #[must_use]
     pub fn found(&self) -> Option<Found> {
         let patient = self.patient.as_ref()?;
-        Some(Found { at: patient.found?, vessels: patient.search.found.len(), ranges: patient.counted })
+        Some(Found {
+            at: patient.found?,
+            vessels: patient.search.found.len(),
+            ranges: patient.counted,
+            opening: patient.opening.is_some(),
+        })
     }
 
     /// Begins anew where anatomy, scan or gravity are others: with what brains do. `up` is against gravity; where nobody
@@ -215,6 +233,7 @@ impl Follower {
         let distance_mm = nalgebra::distance(&eye, &entry).max(50.0);
         let px = camera.focal_px[0] / (REDUCED as f64 * distance_mm);
         let camera_px = (camera.error.get() / std::f64::consts::SQRT_2 * px).max(0.1);
+        let cortex = Cortex::new(anatomy, t1c, flair);
         let followed = Followed {
             anatomy: anatomy.digest,
             up,
@@ -224,9 +243,12 @@ impl Follower {
             search: Search::new(samples.len(), camera, distance_mm),
             samples,
             model,
-            cortex: Cortex::new(anatomy, t1c, flair),
+            mouth: Mouth::new(&cortex, RANGES_MAX),
+            opening: None,
+            cortex,
             mouth_mm: anatomy.corridor.entry_radius_mm,
             measured: ranges::room(),
+            ranged: Vec::with_capacity(RANGES_MAX),
             left: Vec::with_capacity(RANGES_MAX),
             sorted: Vec::with_capacity(RANGES_MAX),
             counted: 0,
@@ -272,7 +294,15 @@ impl Follower {
         if !patient.search.look(&self.ridges, view.camera, &patient.samples, view.shaft, now) {
             patient.search.found.clear();
         }
+        patient.opening = None;
         patient.bring_together(&settings, view.camera, ranges);
+        if let Some(image) = ranges.filter(|_| patient.counted >= COUNTED_MIN) {
+            // Now that it is known how deep the cortex lies.
+            patient.find_opening(view, image);
+            if patient.opening.is_some() {
+                patient.bring_together(&settings, view.camera, ranges);
+            }
+        }
         if patient.counted >= COUNTED_MIN || !patient.search.found.is_empty() {
             // The first answer stands at once.
             let share = match (patient.found, since) {
@@ -298,15 +328,17 @@ impl Followed {
     fn bring_together(&mut self, settings: &Settings, camera: &CameraCalibration, ranges: Option<&RangeImage>) {
         self.fit.expect_bias(ranges.map_or(0.0, |r| r.bias_mm.hypot(self.cortex.error_mm())));
         let noise_mm = ranges.map_or(1.0, |r| r.noise_mm).hypot(settings.surface_error_mm);
+        self.take_ranges(camera, noise_mm);
         // Of the round before; the first weighs by what is expected.
         let mut found: Option<[f64; STATES]> = None;
         self.counted = 0;
         for round in 0..ROUNDS {
             self.fit.begin();
             self.add_lines(settings, camera, found.as_ref());
-            self.counted = self.add_ranges(settings, camera, noise_mm, found.as_ref());
+            self.counted = self.add_ranges(settings, noise_mm, found.as_ref());
+            self.add_opening(settings, camera);
             if self.counted < COUNTED_MIN && round > 0 {
-                self.measured.clear();
+                self.ranged.clear();
             }
             self.fit.solve();
             found = Some(self.fit.found);
@@ -314,6 +346,56 @@ impl Followed {
         // A fit of nothing is the prior, and no reason to believe it more than what was found before.
         if self.counted >= COUNTED_MIN || !self.search.found.is_empty() {
             self.fit.invert();
+        }
+    }
+
+    /// Where the opening is, by the cortex as the last fit has it.
+    fn find_opening(&mut self, view: &View<'_>, image: &RangeImage) {
+        let (model, cortex, found) = (&self.model, &self.cortex, &self.fit.found);
+        let (entry, outward) = (*cortex.entry(), *cortex.outward());
+        let at_entry = displaced(model, &model.at(&entry), found);
+        let eye = view.camera.patient_from_camera.position().coordinates();
+        self.mouth.begin(cortex, view.open);
+        for (pixel, range) in image.measured(view.camera.size_px) {
+            let ends = ranges::place(view.camera, pixel, range);
+            let Some(ray) = (ends - eye).try_normalize(1e-9) else { continue };
+            let fall = ray.dot(&outward);
+            if fall > -0.1 || view.shaft.is_some_and(|s| s.covers(&eye, &ends)) {
+                continue;
+            }
+            // From the plane of the entry down or up to the cortex: it is smooth, so that two steps do.
+            let mut along = (entry + at_entry - eye).dot(&outward) / fall;
+            let mut rest = Some(eye + ray * along - at_entry);
+            for _ in 0..2 {
+                rest = rest.and_then(|r| cortex.below(&r)).map(|(spot, _)| {
+                    let moved = displaced(model, &model.at(&spot.rest), found);
+                    along += (spot.rest + moved - (eye + ray * along)).dot(&outward) / fall;
+                    eye + ray * along - moved
+                });
+            }
+            let meets = eye + ray * along;
+            if let Some(rest) = rest.filter(|_| cortex.in_opening(&meets)) {
+                self.mouth.add(cortex, &rest, (meets - ends).dot(&outward));
+            }
+        }
+        let offset = self.mouth.offset(cortex);
+        self.opening = offset.map(|o| [0, 1].map(|a| at_entry.dot(&cortex.directions()[a]) + o[a]));
+    }
+
+    fn add_opening(&mut self, settings: &Settings, camera: &CameraCalibration) {
+        let Some(opening) = self.opening else { return };
+        let entry = *self.cortex.entry();
+        let (modes, felt) = self.model.at(&entry);
+        let axes = camera.patient_from_camera.isometry().rotation.to_rotation_matrix();
+        let range = nalgebra::distance(&camera.patient_from_camera.position().coordinates(), &entry);
+        let px_mm = REDUCED as f64 * range / camera.focal_px[0];
+        for (direction, off) in self.cortex.directions().iter().zip(opening) {
+            let mut row = Row::along(&self.model, &modes, direction);
+            let [u, v] = [0, 1].map(|a| direction.dot(&axes.matrix().column(a)));
+            (row.by[CAMERA], row.by[CAMERA + 1]) = (u * px_mm, v * px_mm);
+            row.off = off - direction.dot(&self.model.mean(felt));
+            row.weight = 1.0 / (settings.mouth_error_mm * settings.mouth_error_mm);
+            self.fit.add(&row);
         }
     }
 
@@ -341,48 +423,43 @@ impl Followed {
         }
     }
 
-    /// How many ranges count.
-    fn add_ranges(
-        &mut self,
-        settings: &Settings,
-        camera: &CameraCalibration,
-        noise_mm: f64,
-        found: Option<&[f64; STATES]>,
-    ) -> usize {
+    /// Makes a row of every measured place.
+    fn take_ranges(&mut self, camera: &CameraCalibration, noise_mm: f64) {
         let axes = camera.patient_from_camera.isometry().rotation.to_rotation_matrix();
-        let row_of = |m: &Measured, model: &Model| {
-            let (modes, felt) = model.at(&m.spot.rest);
-            let mut row = Row::along(model, &modes, &m.spot.normal);
-            let range = (axes.inverse() * (m.at - camera.patient_from_camera.position().coordinates())).z;
-            let [u, v, z] = [0, 1, 2].map(|a| m.spot.normal.dot(&axes.matrix().column(a)));
+        let eye = camera.patient_from_camera.position().coordinates();
+        self.ranged.clear();
+        for Measured { at, spot } in &self.measured {
+            let (modes, felt) = self.model.at(&spot.rest);
+            let mut row = Row::along(&self.model, &modes, &spot.normal);
+            let range = (at - eye).dot(&axes.matrix().column(2));
+            let [u, v, z] = [0, 1, 2].map(|a| spot.normal.dot(&axes.matrix().column(a)));
             // A picture that is off by a pixel shows everything as far aside as a pixel is wide there.
             let px_mm = REDUCED as f64 * range / camera.focal_px[0];
             (row.by[CAMERA], row.by[CAMERA + 1], row.by[RANGE]) = (u * px_mm, v * px_mm, z);
-            row.off = m.spot.normal.dot(&(m.at - m.spot.rest)) - m.spot.normal.dot(&model.mean(felt));
-            (row, felt)
-        };
-        self.left.clear();
-        for m in &self.measured {
-            let (row, _) = row_of(m, &self.model);
-            self.left.push(found.map_or(row.off, |f| left_of(&row, f)));
+            row.off = spot.normal.dot(&(at - spot.rest - self.model.mean(felt)));
+            self.ranged.push((row, (felt * self.model.spread(&spot.normal)).hypot(noise_mm)));
         }
+    }
+
+    /// How many ranges count.
+    fn add_ranges(&mut self, settings: &Settings, noise_mm: f64, found: Option<&[f64; STATES]>) -> usize {
+        self.left.clear();
+        self.left.extend(self.ranged.iter().map(|(row, _)| found.map_or(row.off, |f| left_of(row, f))));
         // At first they are held against their own middle; how far good ones scatter, their median distance says.
         let middle = if found.is_none() { median(&mut self.sorted, self.left.iter().copied()) } else { 0.0 };
         self.left.iter_mut().for_each(|l| *l -= middle);
         let scatter = 1.4826 * median(&mut self.sorted, self.left.iter().map(|l| l.abs()));
         let scatter = scatter.max(noise_mm);
         let mut counted = 0;
-        for (m, left) in self.measured.iter().zip(&self.left) {
-            let (mut row, felt) = row_of(m, &self.model);
-            let expected = felt * self.model.spread(&m.spot.normal).hypot(noise_mm / felt.max(1e-3));
+        for ((row, expected_mm), left) in self.ranged.iter_mut().zip(&self.left) {
             let off = left / (TUKEY * scatter);
-            if row.off.abs() > settings.gate * expected || off.abs() >= 1.0 {
+            if row.off.abs() > settings.gate * *expected_mm || off.abs() >= 1.0 {
                 continue;
             }
             counted += 1;
             let biweight = (1.0 - off * off).powi(2);
             row.weight = biweight / (noise_mm * noise_mm * ALIKE_RANGES);
-            self.fit.add(&row);
+            self.fit.add(row);
         }
         counted
     }

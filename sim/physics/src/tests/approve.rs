@@ -112,7 +112,7 @@ proptest! {
             .filter(|i| phantom.scene.state[*i] & bregma_core::flow::voxel::FORBIDDEN != 0)
             .map(|i| grid.centre(grid.voxel(i)))
             .collect();
-        let error = phantom.scene.errors.total().get();
+        let error = phantom.scene.errors.total(&phantom.scene.shift).get();
         let record = approved.record();
         for joints in record.path.knots.iter().chain(&record.retract.knots).step_by(25) {
             let tip = phantom.mount.patient_from_arm_base * phantom.arm.forward(joints) * phantom.mount.flange_from_tip;

@@ -3,6 +3,7 @@
 //! ```text
 //!  landmarks   fiducials that were touched, and the same in the scan  ──► patient_from_reference
 //!  surface     points on skin or bone, and the scan's surface         ──► the same
+//!  skin        a T1-weighted scan                                     ──► that surface
 //!  pivot       an instrument turned about its resting tip             ──► where the tip is on its array
 //!  hand_eye    arm poses, and what a camera on it saw                 ──► flange_from_camera
 //!  lag         one motion that tracker and camera saw                 ──► how late pictures are
@@ -26,6 +27,7 @@ mod least_squares;
 #[cfg(test)]
 mod noise;
 pub mod pivot;
+pub mod skin;
 pub mod surface;
 pub mod watch;
 

@@ -13,7 +13,7 @@
 //! the same here and is harmless: touch a landmark (`check`) to tell; a patient who moves under an array that does not.
 
 use bregma_core::time::Instant;
-use nalgebra::{Isometry3, Point3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, UnitQuaternion, Vector3};
 
 /// Poses that say where the array is: five seconds at 20 a second.
 pub const LEARNT: usize = 100;

@@ -3,9 +3,12 @@
 //! ```text
 //!  landmarks   fiducials that were touched, and the same in the scan  ──► patient_from_reference
 //!  surface     points on skin or bone, and the scan's surface         ──► the same
+//!  skin        a T1-weighted scan                                     ──► that surface
 //!  pivot       an instrument turned about its resting tip             ──► where the tip is on its array
 //!  hand_eye    arm poses, and what a camera on it saw                 ──► flange_from_camera
 //!  lag         one motion that tracker and camera saw                 ──► how late pictures are
+//!  check       known landmarks touched again                          ──► whether the registration still holds
+//!  watch       the reference array's poses while operating            ──► when it moved, and how far
 //! ```
 //! Each result holds its error as a [`RigidError`], which says what it means at any point: a registration error
 //! without its target says nothing (FRE and TRE are independent: Fitzpatrick, SPIE 7261, 2009).
@@ -15,6 +18,7 @@
 //! **Not protected against:** errors that all measurements share, such as a scan whose voxels are larger than its
 //! header says by less than the errors show; skin that moved as a whole between scan and touch.
 
+pub mod check;
 pub mod error;
 pub mod hand_eye;
 pub mod lag;
@@ -23,6 +27,8 @@ mod least_squares;
 #[cfg(test)]
 mod noise;
 pub mod pivot;
+pub mod skin;
 pub mod surface;
+pub mod watch;
 
 pub use error::RigidError;

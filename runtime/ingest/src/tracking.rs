@@ -1,6 +1,7 @@
 //! Tracking over OpenIGTLink: the tip's pose from a tracker's TRANSFORM messages.
 //!
-//! [`listen`] opens a TCP port and serves one tracker at a time from one named thread. TRANSFORM messages of
+//! [`listen`] opens a TCP port and serves one tracker at a time from one named thread; [`connect`] goes to a tracker that
+//! listens itself, as PLUS does, and is over when that one hangs up. TRANSFORM messages of
 //! the configured device become [`TipPose`]s; STATUS messages become events; everything else is counted.
 //!
 //! **Units and frames:** a TRANSFORM is `reference_from_tip`: the columns of its rotation are the tip's axes
@@ -51,6 +52,8 @@ pub const FARTHEST_MM: f64 = 10_000.0;
 /// Longest wait for a client or a message before looking whether the source is being dropped: bounds how
 /// long a drop takes, and how long a second client waits until it is turned away.
 const LOOK_UP: std::time::Duration = std::time::Duration::from_millis(20);
+/// Longest wait for a tracker that listens itself.
+const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// Most kinds of ignored messages that are told per connection; all are counted.
 const IGNORED_TOLD_MAX: usize = 16;
 
@@ -142,6 +145,14 @@ pub enum TrackingError {
     /// The system refuses to listen there.
     #[error("cannot listen for the tracker on {address}: {source}; an address of this machine is needed")]
     Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No tracker listens there.
+    #[error("cannot connect to the tracker at {address}: {source}; its OpenIGTLink server must be running there")]
+    Connect {
         /// Where.
         address: SocketAddr,
         /// The system's reason.
@@ -317,7 +328,7 @@ impl TrackingSource {
         }
     }
 
-    /// Whether its thread lives: it ends early only when a callback panics.
+    /// Whether its thread lives: it ends early when a callback panics, and one that connected when the other side hung up.
     #[must_use]
     pub fn running(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
@@ -356,7 +367,6 @@ pub fn listen(
     let listener = TcpListener::bind(config.address).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let shared = Arc::new(Shared::default());
     let framer = Framer::new(config.max_body);
     let mut server = Server {
         config,
@@ -364,15 +374,53 @@ pub fn listen(
         clock,
         on_tip,
         on_event,
-        listener,
-        shared: Arc::clone(&shared),
+        listener: Some(listener),
+        shared: Arc::default(),
         framer,
         told: Vec::new(),
     };
-    let thread = std::thread::Builder::new()
-        .name("ingest.tracking".to_owned())
-        .spawn(move || server.run())
-        .map_err(TrackingError::Thread)?;
+    let shared = Arc::clone(&server.shared);
+    spawn(address, shared, move || server.run())
+}
+
+/// Connects to a tracker that listens at the configuration's address, and hears it until it hangs up. Both callbacks run on the
+/// source's own thread and have to return quickly.
+///
+/// # Errors
+/// When the configuration is out of range, nobody listens there within 5 s, or the system refuses.
+pub fn connect(
+    config: TrackingConfig,
+    clock: impl Clock + Clone + 'static,
+    on_tip: impl FnMut(TipPose) + Send + 'static,
+    on_event: impl FnMut(TrackingEvent) + Send + 'static,
+) -> Result<TrackingSource, TrackingError> {
+    let device = config.check()?;
+    let address = config.address;
+    let stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN)
+        .map_err(|source| TrackingError::Connect { address, source })?;
+    let framer = Framer::new(config.max_body);
+    let mut server = Server {
+        config,
+        device,
+        clock,
+        on_tip,
+        on_event,
+        listener: None,
+        shared: Arc::default(),
+        framer,
+        told: Vec::new(),
+    };
+    let shared = Arc::clone(&server.shared);
+    spawn(address, shared, move || server.serve(&stream, address))
+}
+
+fn spawn(
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<TrackingSource, TrackingError> {
+    let thread =
+        std::thread::Builder::new().name("ingest.tracking".to_owned()).spawn(run).map_err(TrackingError::Thread)?;
     Ok(TrackingSource { address, shared, thread: Some(thread) })
 }
 
@@ -382,7 +430,8 @@ struct Server<C, T, E> {
     clock: C,
     on_tip: T,
     on_event: E,
-    listener: TcpListener,
+    /// Where a client may come; none where this side connected.
+    listener: Option<TcpListener>,
     shared: Arc<Shared>,
     framer: Framer,
     told: Vec<(TypeName, DeviceName)>,
@@ -393,11 +442,15 @@ impl<C: Clock, T: FnMut(TipPose), E: FnMut(TrackingEvent)> Server<C, T, E> {
         while !self.ending() {
             // An error here is one client's, gone before it was accepted, or a want of descriptors that the
             // next look may find ended: in either case listening goes on.
-            match self.listener.accept() {
-                Ok((stream, peer)) => self.serve(&stream, peer),
-                Err(_) => std::thread::park_timeout(LOOK_UP),
+            match self.accept() {
+                Some((stream, peer)) => self.serve(&stream, peer),
+                None => std::thread::park_timeout(LOOK_UP),
             }
         }
+    }
+
+    fn accept(&self) -> Option<(TcpStream, SocketAddr)> {
+        self.listener.as_ref()?.accept().ok()
     }
 
     fn ending(&self) -> bool {
@@ -448,7 +501,7 @@ impl<C: Clock, T: FnMut(TipPose), E: FnMut(TrackingEvent)> Server<C, T, E> {
     }
 
     fn turn_away_others(&mut self, serving: SocketAddr) {
-        while let Ok((_, peer)) = self.listener.accept() {
+        while let Some((_, peer)) = self.accept() {
             count(&self.shared.turned_away);
             (self.on_event)(TrackingEvent::TurnedAway { peer, serving });
         }

@@ -32,7 +32,7 @@ fn start(clock: &SimClock) -> (TrackingSource, Receiver<Heard>) {
     (listen(config(), clock.clone(), on_tip, on_event).expect("a free port"), heard)
 }
 
-fn connect(source: &TrackingSource) -> TcpStream {
+fn dial(source: &TrackingSource) -> TcpStream {
     TcpStream::connect(source.address()).expect("it listens")
 }
 
@@ -75,7 +75,7 @@ fn a_pose_arrives_with_its_time_its_error_and_its_axes() {
     let clock = SimClock::new();
     clock.advance(Duration::from_millis(40));
     let (source, heard) = start(&clock);
-    let mut client = connect(&source);
+    let mut client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     // A quarter turn about z: the tip's x axis points along y, its y axis along −x.
     client
@@ -96,7 +96,7 @@ fn a_pose_arrives_with_its_time_its_error_and_its_axes() {
 #[test]
 fn malformed_messages_are_counted_and_good_ones_follow() {
     let (source, heard) = start(&SimClock::new());
-    let mut client = connect(&source);
+    let mut client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     let mut stream = Vec::new();
     let mut flipped = tip(IDENTITY, &[]);
@@ -134,13 +134,13 @@ fn malformed_messages_are_counted_and_good_ones_follow() {
 #[test]
 fn a_lost_boundary_closes_the_connection_and_the_next_client_is_served() {
     let (source, heard) = start(&SimClock::new());
-    let mut client = connect(&source);
+    let mut client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     client.write_all(&[b'G'; 58]).expect("sent");
     assert!(matches!(next_event(&heard), TrackingEvent::Refused { why: Refusal::Malformed(_), .. }));
     assert!(matches!(next_event(&heard), TrackingEvent::Disconnected { why: Gone::BoundaryLost, .. }));
 
-    let mut client = connect(&source);
+    let mut client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     client.write_all(&tip(IDENTITY, &[])).expect("sent");
     next_tip(&heard);
@@ -149,7 +149,7 @@ fn a_lost_boundary_closes_the_connection_and_the_next_client_is_served() {
     let why = Gone::InsideMessage { pending: 60 };
     assert!(matches!(next_event(&heard), TrackingEvent::Disconnected { why: gone, .. } if gone == why));
 
-    let client = connect(&source);
+    let client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     drop(client);
     assert!(matches!(next_event(&heard), TrackingEvent::Disconnected { why: Gone::HungUp, .. }));
@@ -159,7 +159,7 @@ fn a_lost_boundary_closes_the_connection_and_the_next_client_is_served() {
 #[test]
 fn what_the_tracker_says_of_a_pose_is_heard() {
     let (source, heard) = start(&SimClock::new());
-    let mut client = connect(&source);
+    let mut client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     let said: [(&[(&str, &str)], TrackingStatus); 8] = [
         (&[("TransformStatus", "OK"), ("TransformValid", "true")], TrackingStatus::Valid),
@@ -183,7 +183,7 @@ fn what_the_tracker_says_of_a_pose_is_heard() {
 #[test]
 fn other_devices_are_told_once_and_status_is_told() {
     let (source, heard) = start(&SimClock::new());
-    let mut client = connect(&source);
+    let mut client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     let other = DeviceName::constant("ProbeToTracker");
     let transform = wire(other, Content::Transform(Transform { columns: IDENTITY }), &[]);
@@ -202,14 +202,14 @@ fn other_devices_are_told_once_and_status_is_told() {
 fn a_silent_client_makes_room_and_a_second_one_is_turned_away() {
     let clock = SimClock::new();
     let (source, heard) = start(&clock);
-    let _first = connect(&source);
+    let _first = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
-    let mut second = connect(&source);
+    let mut second = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::TurnedAway { .. }));
     assert_eq!(second.read(&mut [0; 1]).expect("closed in order"), 0);
     clock.advance(Duration::from_secs(6));
     assert!(matches!(next_event(&heard), TrackingEvent::Disconnected { why: Gone::Idle, .. }));
-    let _third = connect(&source);
+    let _third = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
 }
 
@@ -234,7 +234,7 @@ fn what_is_out_of_range_is_refused_before_anything_listens() {
 #[test]
 fn a_drop_ends_the_thread_the_connection_and_the_port() {
     let (source, heard) = start(&SimClock::new());
-    let mut client = connect(&source);
+    let mut client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     assert!(source.running());
     let address = source.address();
@@ -244,4 +244,26 @@ fn a_drop_ends_the_thread_the_connection_and_the_port() {
     assert!(heard.recv().is_err());
     assert_eq!(client.read(&mut [0; 1]).expect("closed in order"), 0);
     assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_tracker_that_listens_is_connected_to_and_heard_until_it_hangs_up() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let config = TrackingConfig { address: listener.local_addr().expect("an address"), ..config() };
+    let (tips, heard) = sync_channel(256);
+    let events = tips.clone();
+    let on_tip = move |tip| drop(tips.send(Heard::Tip(tip)));
+    let on_event = move |event| drop(events.send(Heard::Event(event)));
+    let source = super::connect(config.clone(), SimClock::new(), on_tip, on_event).expect("it listens");
+    let (mut tracker, _) = listener.accept().expect("it came");
+    assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
+    tracker.write_all(&tip(IDENTITY, &[("TransformStatus", "OK")])).expect("sent");
+    tracker.write_all(&tip(IDENTITY, &[("TransformStatus", "MISSING")])).expect("sent");
+    assert_eq!(next_tip(&heard).status, TrackingStatus::Valid);
+    assert_eq!(next_tip(&heard).status, TrackingStatus::LineOfSightLost);
+    drop((tracker, listener));
+    assert!(matches!(next_event(&heard), TrackingEvent::Disconnected { why: Gone::HungUp, .. }));
+    drop(source);
+    let refused = super::connect(config, SimClock::new(), |_| {}, |_| {}).expect_err("nobody listens any more");
+    assert!(refused.to_string().contains("must be running there"), "{refused}");
 }

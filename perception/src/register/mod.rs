@@ -4,6 +4,7 @@
 //!  landmarks   fiducials that were touched, and the same in the scan  ──► patient_from_reference
 //!  surface     points on skin or bone, and the scan's surface         ──► the same
 //!  skin        a T1-weighted scan                                     ──► that surface
+//!  scans       a scan, and a newer one of the same patient         ──► fixed_from_moving, and what tissue has moved
 //!  pivot       an instrument turned about its resting tip             ──► where the tip is on its array
 //!  hand_eye    arm poses, and what a camera on it saw                 ──► flange_from_camera
 //!  lag         one motion that tracker and camera saw                 ──► how late pictures are
@@ -27,6 +28,7 @@ mod least_squares;
 #[cfg(test)]
 mod noise;
 pub mod pivot;
+pub mod scans;
 pub mod skin;
 pub mod surface;
 pub mod watch;

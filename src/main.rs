@@ -21,6 +21,7 @@ mod record;
 mod registration;
 mod replay;
 mod report;
+mod scan_table;
 mod scenario;
 mod session;
 mod shifts;

@@ -230,7 +230,7 @@ pub struct ScenarioArgs {
     #[arg(long, value_enum, default_value_t = PlannerName::Greedy)]
     pub planner: PlannerName,
     /// Also have the oracle remove each tumour, and one for which nothing errs: how many cases are feasible at all, and
-    /// a success may then take at most twice the oracle's tool time. About five times the work.
+    /// a success may then take at most twice the oracle's tool time. About nine times the work.
     #[arg(long)]
     pub oracles: bool,
     /// What estimates the margin.

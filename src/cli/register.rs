@@ -2,15 +2,17 @@
 
 use super::{Goal, say};
 use crate::registration::{self, Extent};
-use crate::shifts;
+use crate::{scan_table, shifts};
 use anyhow::{Context, ensure};
+use bregma_core::flow::Modality;
 use bregma_ingest::registration::{markups, poses, transform};
-use bregma_perception::register::{hand_eye, lag, landmarks, pivot};
+use bregma_perception::register::{hand_eye, lag, landmarks, pivot, scans};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use landmarks::{Fiducial, Landmarks};
 use nalgebra::{Isometry3, Point3};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// `register`.
 #[derive(Debug, Subcommand)]
@@ -44,6 +46,20 @@ Example:
 Move the instrument's tip before the camera for ten seconds, as irregularly as you can. The first file has the columns
 time_s, x_mm, y_mm, z_mm and status (lines that do not say `valid` do not count), the second time_s, u_px, v_px.")]
     Lag(LagArgs),
+    /// One scan onto another of the same patient: a newer one, with a cavity perhaps, and what has moved around it.
+    #[command(after_help = "\
+Example:
+  bregma register scans --fixed intraoperative.nii.gz --moving preoperative.nii.gz \
+    --out out/rigid.tfm --field out/moved.nii.gz        under a minute on two cores
+Scans are NIfTI files or folders of a DICOM series. The rigid part is written for 3D Slicer (.tfm: put it on the moving
+scan), the whole as a displacement field (.nii.gz; 5 mm grid, LPS vectors) that ITK's programs resample the moving scan by.
+Mirrored scans and scans of two patients are refused.")]
+    Scans(ScansArgs),
+    /// What laying a newer scan onto an older one is worth, simulated: a page of docs/.
+    #[command(after_help = "\
+Example:
+  bregma register scans-table --cases 50 --first-seed 1000000 --out docs/scans.md      about an hour on two cores")]
+    ScansTable(ScansTableArgs),
     /// What following the brain's shift is worth, simulated: a page of docs/.
     #[command(after_help = "\
 Example:
@@ -71,6 +87,43 @@ pub struct LagArgs {
     /// The most.
     #[arg(long, value_name = "MS", default_value_t = lag::USUAL.to_s * 1e3)]
     pub to_ms: f64,
+}
+
+/// Options of `register scans`.
+#[derive(Debug, clap::Args)]
+pub struct ScansArgs {
+    /// The newer scan.
+    #[arg(long, value_name = "PATH")]
+    pub fixed: PathBuf,
+    /// The older one, which is laid onto it.
+    #[arg(long, value_name = "PATH")]
+    pub moving: PathBuf,
+    /// The two are of different contrasts, T1c and FLAIR, say.
+    #[arg(long)]
+    pub other_contrast: bool,
+    /// As a rigid body only.
+    #[arg(long)]
+    pub rigid: bool,
+    /// Where the rigid part is written: .tfm.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where the whole displacement is written: .nii.gz.
+    #[arg(long, value_name = "FILE", conflicts_with = "rigid")]
+    pub field: Option<PathBuf>,
+}
+
+/// Options of `register scans-table`.
+#[derive(Debug, clap::Args)]
+pub struct ScansTableArgs {
+    /// Cases in each world.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub cases: usize,
+    /// Seed of the first.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub first_seed: u64,
+    /// Where the page is written.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// Options of `register shift-table`.
@@ -177,6 +230,8 @@ pub fn run(command: &RegisterCommand) -> anyhow::Result<Goal> {
         RegisterCommand::Pivot(args) => by_pivot(args),
         RegisterCommand::HandEye(args) => by_hand_eye(args),
         RegisterCommand::Lag(args) => by_lag(args),
+        RegisterCommand::Scans(args) => by_scans(args),
+        RegisterCommand::ScansTable(args) => scans_table(args),
         RegisterCommand::ShiftTable(args) => shift_table(args),
         RegisterCommand::Table(args) => table(args),
     }
@@ -330,6 +385,77 @@ fn by_lag(args: &LagArgs) -> anyhow::Result<Goal> {
     say(format!("lag        {:.1} ms: a picture shows what was tracked that much before", found.lag_s * 1e3));
     say(format!("deviation  {:.2} ms", found.error_s * 1e3));
     say(format!("explained  {:.1} % of the picture's motion, over {} pictures", found.explained * 1e2, found.pictures));
+    Ok(Goal::Held)
+}
+
+fn by_scans(args: &ScansArgs) -> anyhow::Result<Goal> {
+    let ends = |path: &Option<PathBuf>, option: &str, end: &str| {
+        let right = path.as_ref().is_none_or(|p| p.to_string_lossy().ends_with(end));
+        ensure!(right, "{option} is {}; {end} is right", path.as_deref().unwrap_or(Path::new("")).display());
+        Ok(())
+    };
+    ends(&args.out, "--out", ".tfm")?;
+    ends(&args.field, "--field", ".nii.gz")?;
+    let read = |option: &str, path: &Path, modality| {
+        let scan = bregma_ingest::mri::read(path, modality);
+        scan.map(Arc::new).with_context(|| format!("{option} {}", path.display()))
+    };
+    let fixed = read("--fixed", &args.fixed, Modality::T1c)?;
+    let other = if args.other_contrast { Modality::Flair } else { Modality::T1c };
+    let moving = read("--moving", &args.moving, other)?;
+    let bar = ProgressBar::new(scans::steps(!args.rigid) as u64);
+    bar.set_style(ProgressStyle::with_template("{elapsed_precise} {bar:32} {pos}/{len}")?);
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    let found = scans::register(&fixed, &moving, !args.rigid, &|| bar.inc(1));
+    bar.finish_and_clear();
+    let found = found?;
+    let rigid = &found.rigid;
+    let (turn, shift) = (rigid.fixed_from_moving.rotation.angle().to_degrees(), rigid.error.centre);
+    let shift = nalgebra::distance(&(rigid.fixed_from_moving * shift), &shift);
+    say(format!("rigid      turned by {turn:.2}°, the head's middle moved by {shift:.2} mm"));
+    say(format!(
+        "error      {:.2} mm predicted at the head's middle; {:.2} mm are left where cubes are believed",
+        rigid.error.rms_mm(&rigid.error.centre),
+        rigid.rms_mm
+    ));
+    say(format!(
+        "alike      {:.0} % of the places with something to see; normalised mutual information {:.3}, as the headers had it {:.3}",
+        rigid.found * 100.0,
+        rigid.nmi_after,
+        rigid.nmi_before
+    ));
+    if let Some(deformable) = &found.deformable {
+        let field = &deformable.displacement;
+        let most = field.moved.iter().map(|m| m.norm()).fold(0.0, f64::max);
+        say(format!(
+            "moved      up to {most:.1} mm within the head; {:.1} mL have no counterpart; {:.1} mL of the field fold",
+            deformable.changed_ml, deformable.folded_ml
+        ));
+        if let Some(path) = &args.field {
+            let grid = &field.lattice;
+            let points = (0..grid.len()).map(|node| grid.centre(grid.voxel(node)));
+            let vectors: Vec<_> = points.map(|at| (field.moving(&at) - at).cast::<f32>()).collect();
+            let written = bregma_ingest::registration::field::write(path, grid, &vectors);
+            written.map_err(|why| anyhow::anyhow!("--field {}: {why}", path.display()))?;
+            say(format!("written    {}", path.display()));
+        }
+    }
+    if let Some(out) = &args.out {
+        write(out, &transform::to_text(&rigid.fixed_from_moving))?;
+    }
+    Ok(Goal::Held)
+}
+
+fn scans_table(args: &ScansTableArgs) -> anyhow::Result<Goal> {
+    let ScansTableArgs { cases, first_seed, .. } = *args;
+    ensure!((1..=10_000).contains(&cases), "--cases is {cases}; 1 to 10000 is right");
+    let bar = ProgressBar::new(2 * cases as u64);
+    bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}")?);
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    let command = format!("bregma register scans-table --cases {cases} --first-seed {first_seed}");
+    let page = scan_table::markdown(scan_table::Extent { cases, first_seed }, &command, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    write(&args.out, &page)?;
     Ok(Goal::Held)
 }
 

@@ -133,7 +133,8 @@ fn levels(intensities: &[f32]) -> Result<(f32, f32), Skinless> {
     let mut sorted = intensities.to_vec();
     let place = ((sorted.len() as f64 * BRIGHT) as usize).min(sorted.len().saturating_sub(1));
     let most = if sorted.is_empty() { least } else { *sorted.select_nth_unstable_by(place, f32::total_cmp).1 };
-    if !(most > least) {
+    // Nor where an intensity is no number.
+    if most.partial_cmp(&least) != Some(std::cmp::Ordering::Greater) {
         return Err(Skinless::NoAir { what: "it is equally bright everywhere" });
     }
     let width = (most - least) / BINS as f32;
@@ -159,9 +160,9 @@ fn otsu(bins: &[u64; BINS]) -> usize {
     let all: f64 = bins.iter().map(|n| *n as f64).sum();
     let whole: f64 = bins.iter().enumerate().map(|(bin, n)| bin as f64 * *n as f64).sum();
     let (mut count, mut sum, mut best, mut split) = (0.0, 0.0, -1.0, 1);
-    for bin in 0..BINS - 1 {
-        count += bins[bin] as f64;
-        sum += bin as f64 * bins[bin] as f64;
+    for (bin, n) in bins[..BINS - 1].iter().enumerate() {
+        count += *n as f64;
+        sum += bin as f64 * *n as f64;
         let between = (whole * count / all - sum).powi(2) / (count * (all - count)).max(1.0);
         if between > best {
             (best, split) = (between, bin + 1);

@@ -6,6 +6,7 @@
 //! at most. **Not here:** ITK's `.h5` transforms, which hold the same in HDF5.
 
 mod columns;
+pub mod field;
 pub mod markups;
 pub mod poses;
 pub mod transform;

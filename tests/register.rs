@@ -179,3 +179,94 @@ fn how_late_pictures_are_is_told_from_one_motion_and_a_still_hand_tells_nothing(
     let (status, text) = files(0.0);
     assert_eq!(status, 2, "{text}");
 }
+
+/// Registers, and touches again with what `again` does to each point.
+fn checked(folder: &Path, again: impl Fn(usize, [f64; 3]) -> [f64; 3], more: &[&str]) -> (i32, String) {
+    let points = touch().into_iter().enumerate().map(|(i, (label, at))| (label, again(i, at)));
+    write(folder, "again.fcsv", &fcsv(&points.collect::<Vec<_>>()));
+    let args = ["register", "check", "--registration", "r.toml", "--scan", "scan.mrk.json", "--touched", "again.fcsv"];
+    said(&bregma(folder, &[&args[..], more].concat()))
+}
+
+fn registered() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "scan.mrk.json", &markups(&scan()));
+    write(folder.path(), "touched.fcsv", &fcsv(&touch()));
+    write(folder.path(), "targets.mrk.json", &markups(&[("tumour".into(), [25.0, -10.0, 30.0])]));
+    for out in ["r.toml", "r.tfm"] {
+        let (status, text) = register(folder.path(), &["--fle", "0.7", "--targets", "targets.mrk.json", "--out", out]);
+        assert_eq!(status, 0, "{text}");
+    }
+    folder
+}
+
+#[test]
+fn a_registration_is_checked_by_landmarks_touched_again_and_what_is_off_is_explained() {
+    let folder = registered();
+    let (status, text) = checked(folder.path(), |_, at| at, &["--fle", "0.7"]);
+    assert!(status == 0 && text.contains("chance, as predicted") && text.contains("within 2 mm"), "{status}: {text}");
+    // What is predicted grows away from the middle: the file holds the whole error.
+    let predicted = |name: &str| {
+        let line = text.lines().find(|l| l.contains(&format!("at {name},"))).expect("a line each");
+        line.split(", ").nth(1).and_then(|w| w.split(' ').next()).and_then(|w| w.parse::<f64>().ok()).expect("mm")
+    };
+    assert!(predicted("inion") > predicted("left tragus"), "{text}");
+
+    let (status, text) = checked(folder.path(), |_, at| [at[0] + 3.0, at[1] - 4.0, at[2]], &["--fle", "0.7"]);
+    assert!(status == 1 && text.contains("all have moved alike, by 5") && text.contains("OVER 2 mm"), "{text}");
+    let (status, text) = checked(folder.path(), |_, at| [at[0] + 3.0, at[1] - 4.0, at[2]], &["--limit", "6"]);
+    assert!(status == 0 && text.contains("moved alike"), "within the limit, and said all the same: {text}");
+    let lone = |i, at: [f64; 3]| if i == 3 { [at[0], at[1], at[2] + 12.0] } else { at };
+    let (status, text) = checked(folder.path(), lone, &["--fle", "0.7"]);
+    assert!(status == 1 && text.contains("inion alone lies apart"), "{text}");
+    // As when a program took the touches for RAS and wrote LPS.
+    let (status, text) = checked(folder.path(), |_, at| [-at[0], -at[1], at[2]], &[]);
+    assert!(status == 1 && text.contains("between LPS and RAS"), "{text}");
+}
+
+#[test]
+fn a_check_takes_configurations_and_transforms_and_says_what_they_lack() {
+    let folder = registered();
+    let check = |registration: &str, more: &[&str]| {
+        let args = ["register", "check", "--scan", "scan.mrk.json", "--registration", registration];
+        said(&bregma(folder.path(), &[&args[..], more].concat()))
+    };
+    let files = ["--touched", "touched.fcsv"];
+    let (status, text) = check("r.tfm", &files);
+    assert!(status == 2 && text.contains("--tre"), "{text}");
+    let (status, text) = check("r.tfm", &["--touched", "touched.fcsv", "--tre", "0.6"]);
+    assert!(status == 0 && text.contains("chance, as predicted"), "{text}");
+    write(folder.path(), "theatre.toml", include_str!("../config/theatre.toml"));
+    let (status, text) = check("theatre.toml", &["--touched", "scan.mrk.json"]);
+    assert!(
+        status == 0 && text.contains("off        0.00 mm at nasion, 1.41 mm predicted"),
+        "its pose is none: {text}"
+    );
+
+    let whole = std::fs::read_to_string(folder.path().join("r.toml")).expect("a registration");
+    let (before, rows) = whole.split_once("covariance_rad_mm = [\n  [").expect("a covariance");
+    let wrong = [
+        (whole.replace("[source.registration]", "[source.elsewhere]"), "source.registration"),
+        (format!("{before}covariance_rad_mm = [\n  [-{rows}"), "is no covariance"),
+        (format!("{before}covariance_rad_mm = [\n  [nan, {rows}"), "covariance_rad_mm"),
+        (whole.replace("fre_mm", "fre_cm"), "fre_cm"),
+    ];
+    for (text, phrase) in wrong {
+        write(folder.path(), "wrong.toml", &text);
+        let (status, said) = check("wrong.toml", &files);
+        assert!(status == 2 && said.contains("wrong.toml") && said.contains(phrase), "{phrase}: {said}");
+    }
+    for (more, phrase) in [
+        (&[][..], "either --touched"),
+        (&["--touched", "touched.fcsv", "--tracker", "127.0.0.1:1"], "either --touched"),
+        (&["--touched", "touched.fcsv", "--limit", "nan"], "--limit is NaN"),
+        (&["--touched", "nowhere.fcsv"], "nowhere.fcsv"),
+        (&["--touched", "targets.mrk.json"], "no landmark was both touched and in the scan"),
+        (&["--tracker", "nowhere"], "an address and a port are needed"),
+        (&["--tracker", "127.0.0.1:1"], "must be running there"),
+        (&["--tracker", "127.0.0.1:1", "--hold-s", "nan"], "--hold-s is NaN"),
+    ] {
+        let (status, said) = check("r.toml", more);
+        assert!(status == 2 && said.contains(phrase), "{more:?}: {said}");
+    }
+}

@@ -14,7 +14,9 @@ use bregma_core::frame::{FrameId, Pose};
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
 use bregma_patient::{PatientSettings, ShiftSettings, WorldKind, WorldSettings};
+use bregma_perception::register::RigidError;
 use bregma_physics::{LimitValues, Limits};
+use nalgebra::Matrix6;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -296,20 +298,7 @@ fn theatre(w: &words::TheatreWords, folder: &Path) -> anyhow::Result<Theatre> {
     for (key, value) in ["source.video.size_px[0]", "source.video.size_px[1]"].iter().zip(v.size_px) {
         inside(key, value as f64, 16.0, 8192.0)?;
     }
-    let pose = |key: &str, mm: [f64; 3], xyzw: [f64; 4]| {
-        mm.iter().try_for_each(|m| inside(key, *m, -5000.0, 5000.0).map(drop))?;
-        let length = xyzw.iter().map(|q| q * q).sum::<f64>().sqrt();
-        inside(&format!("{key}: length of quaternion_xyzw"), length, 0.99, 1.01).map(drop)
-    };
-    pose("source.video.position_mm", v.position_mm, v.quaternion_xyzw)?;
-    let r = &w.registration;
-    pose("source.registration.translation_mm", r.translation_mm, r.quaternion_xyzw)?;
-    let mm = |key: &str, value: f64| -> anyhow::Result<Millimetres> {
-        Ok(Millimetres::new(inside(key, value, 0.0, 20.0)?)?)
-    };
-    let hours = inside("source.registration.expires_h", r.expires_h, 0.01, 48.0)?;
-    let expires =
-        Duration::from_secs_f64(hours * 3600.0).context("`source.registration.expires_h` is no length of time")?;
+    placed("source.video.position_mm", v.position_mm, v.quaternion_xyzw)?;
     Ok(Theatre {
         launch: v.launch.clone(),
         light: v.light.into(),
@@ -330,20 +319,64 @@ fn theatre(w: &words::TheatreWords, folder: &Path) -> anyhow::Result<Theatre> {
         tracking_error: mm("source.tracking.error_mm", w.tracking.error_mm)?,
         tracking_valid_for: millis("source.tracking.valid_for_ms", w.tracking.valid_for_ms, 10.0, 5000.0)?,
         tracking_drift_mm_s: inside("source.tracking.drift_mm_s", w.tracking.drift_mm_s, 0.0, 100.0)?,
-        registration: Registration {
-            patient_from_reference: Pose::from_parts(
-                FrameId::SOLE,
-                FrameId::SOLE,
-                r.translation_mm,
-                r.quaternion_xyzw,
-            )?,
-            fre: mm("source.registration.fre_mm", r.fre_mm)?,
-            predicted_tre: mm("source.registration.predicted_tre_mm", r.predicted_tre_mm)?,
-            up: r.up.map(up).transpose()?,
-            registered: Instant::START,
-            expires: Instant::START + expires,
-        },
+        registration: registration(&w.registration)?.0,
     })
+}
+
+/// Whether a place and a turn can be one.
+fn placed(key: &str, mm: [f64; 3], xyzw: [f64; 4]) -> anyhow::Result<()> {
+    mm.iter().try_for_each(|m| inside(key, *m, -5000.0, 5000.0).map(drop))?;
+    let length = xyzw.iter().map(|q| q * q).sum::<f64>().sqrt();
+    inside(&format!("{key}: length of quaternion_xyzw"), length, 0.99, 1.01).map(drop)
+}
+
+/// A length that may be an error's.
+fn mm(key: &str, value: f64) -> anyhow::Result<Millimetres> {
+    Ok(Millimetres::new(inside(key, value, 0.0, 20.0)?)?)
+}
+
+fn registration(r: &words::RegistrationWords) -> anyhow::Result<(Registration, Option<RigidError>)> {
+    placed("source.registration.translation_mm", r.translation_mm, r.quaternion_xyzw)?;
+    let hours = inside("source.registration.expires_h", r.expires_h, 0.01, 48.0)?;
+    let expires =
+        Duration::from_secs_f64(hours * 3600.0).context("`source.registration.expires_h` is no length of time")?;
+    let registration = Registration {
+        patient_from_reference: Pose::from_parts(FrameId::SOLE, FrameId::SOLE, r.translation_mm, r.quaternion_xyzw)?,
+        fre: mm("source.registration.fre_mm", r.fre_mm)?,
+        predicted_tre: mm("source.registration.predicted_tre_mm", r.predicted_tre_mm)?,
+        up: r.up.map(up).transpose()?,
+        registered: Instant::START,
+        expires: Instant::START + expires,
+    };
+    Ok((registration, r.error.as_ref().map(rigid_error).transpose()?))
+}
+
+fn rigid_error(w: &words::RigidErrorWords) -> anyhow::Result<RigidError> {
+    let key = "source.registration.error";
+    w.centre_mm.iter().try_for_each(|m| inside(&format!("{key}.centre_mm"), *m, -5000.0, 5000.0).map(drop))?;
+    let covariance = Matrix6::from_fn(|row, column| w.covariance_rad_mm[row][column]);
+    let largest = covariance.amax();
+    let symmetric = (covariance - covariance.transpose()).amax() <= 1e-6 * largest;
+    ensure!(
+        covariance.iter().all(|v| v.is_finite())
+            && symmetric
+            && covariance.symmetric_eigenvalues().min() >= -1e-9 * largest,
+        "`{key}.covariance_rad_mm` is no covariance; 6 rows of 6 finite numbers, symmetric, no variance below 0, are needed"
+    );
+    Ok(RigidError { centre: w.centre_mm.into(), covariance })
+}
+
+/// The registration of a configuration, or of a file that holds `[source.registration]` alone; and its error, where that
+/// is written.
+///
+/// # Errors
+/// What is wrong, in which key, and what would be right.
+pub fn registration_of(text: &str) -> anyhow::Result<(Registration, Option<RigidError>)> {
+    let mut table: toml::Table = toml::from_str(text)?;
+    let source = table.get_mut("source").and_then(toml::Value::as_table_mut);
+    let section = source.and_then(|source| source.remove("registration"));
+    let section = section.context("there is no `[source.registration]` in it")?;
+    registration(&section.try_into().context("in [source.registration]")?)
 }
 
 /// A direction against gravity, made a unit long.

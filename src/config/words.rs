@@ -132,6 +132,17 @@ pub(super) struct RegistrationWords {
     #[serde(default)]
     pub up: Option<[f64; 3]>,
     pub expires_h: f64,
+    /// What `bregma register check` predicts errors by; the runtime goes by `predicted_tre_mm`.
+    #[serde(default)]
+    pub error: Option<RigidErrorWords>,
+}
+
+/// The error of a rigid transform: of turns about the centre, then of shifts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RigidErrorWords {
+    pub centre_mm: [f64; 3],
+    pub covariance_rad_mm: [[f64; 6]; 6],
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,7 +7,7 @@
 //! should be. Where both explain what was found, or neither, that is said.
 //!
 //! **Units and frames:** scan in patient LPS, touches in the reference array's coordinates, mm. **Assumed:** errors
-//! equal along all axes, the registration's the same at each landmark. **Refused:** none, unnamed numbers, a limit or error of nothing.
+//! equal along all axes, the registration's common to all landmarks. **Refused:** none, unnamed numbers, a limit or error of nothing.
 //! **Not protected against:** what happens where nobody touches: a turn about the landmarks that were touched; skin that
 //! has moved like bone; a wrong registration that errs at the targets alone.
 
@@ -24,6 +24,8 @@ pub struct Touch {
     pub scan: Point3<f64>,
     /// Where the pointer touches it, in the reference array's coordinates, mm.
     pub touched: Point3<f64>,
+    /// Predicted error of the registration there, root mean square length, mm.
+    pub tre_mm: f64,
 }
 
 /// What touches are held against.
@@ -31,8 +33,6 @@ pub struct Touch {
 pub struct Demand {
     /// How far off a landmark may be, mm.
     pub limit_mm: f64,
-    /// Predicted error of the registration at the landmarks, root mean square length, mm.
-    pub tre_mm: f64,
     /// Localisation error of scan and touch together, root mean square length, mm.
     pub fle_mm: f64,
 }
@@ -66,6 +66,8 @@ pub struct Judged {
     pub name: String,
     /// From where the scan shows it to where the registration puts the touch, patient LPS, mm.
     pub off: Vector3<f64>,
+    /// What chance exceeds once in a thousand times there, mm.
+    pub plausible_mm: f64,
     /// Whether it is within the limit.
     pub within: bool,
     /// Whether chance alone puts it that far off more often than once in a thousand times.
@@ -100,8 +102,6 @@ pub enum Cause {
 pub struct Checked {
     /// Each landmark, in their order.
     pub landmarks: Vec<Judged>,
-    /// What chance exceeds once in a thousand times at one landmark, mm.
-    pub plausible_mm: f64,
     /// Mean of how far they are off, patient LPS, mm.
     pub mean: Vector3<f64>,
     /// What explains them.
@@ -121,9 +121,8 @@ impl Checked {
 /// # Errors
 /// [`Unchecked`].
 pub fn check(touches: &[Touch], patient_from_reference: &Isometry3<f64>, demand: Demand) -> Result<Checked, Unchecked> {
-    let values =
-        [("the limit", demand.limit_mm), ("the predicted error", demand.tre_mm), ("a touch's error", demand.fle_mm)];
-    for (what, value) in values {
+    let predicted = touches.iter().map(|t| ("the predicted error", t.tre_mm));
+    for (what, value) in predicted.chain([("the limit", demand.limit_mm), ("a touch's error", demand.fle_mm)]) {
         if !(value > 0.0 && value < f64::INFINITY) {
             return Err(Unchecked::Demand { what, value });
         }
@@ -135,26 +134,24 @@ pub fn check(touches: &[Touch], patient_from_reference: &Isometry3<f64>, demand:
         return Err(Unchecked::NotFinite { name: bad.name.clone() });
     }
     let off: Vec<_> = touches.iter().map(|t| patient_from_reference * t.touched - t.scan).collect();
-    // A length's mean square is the sum over three axes.
-    let variance = (demand.tre_mm.powi(2) + demand.fle_mm.powi(2)) / 3.0;
-    let plausible_mm = (once_in_a_thousand(3) * variance).sqrt();
-    let judged = touches.iter().zip(&off).map(|(touch, off)| Judged {
-        name: touch.name.clone(),
-        off: *off,
-        within: off.norm() <= demand.limit_mm,
-        plausible: off.norm() <= plausible_mm,
+    let judged = touches.iter().zip(&off).map(|(touch, off)| {
+        // A length's mean square is the sum over three axes.
+        let variance = (touch.tre_mm.powi(2) + demand.fle_mm.powi(2)) / 3.0;
+        let plausible_mm = (once_in_a_thousand(3) * variance).sqrt();
+        let within = off.norm() <= demand.limit_mm;
+        Judged { name: touch.name.clone(), off: *off, plausible_mm, within, plausible: off.norm() <= plausible_mm }
     });
     let landmarks: Vec<Judged> = judged.collect();
     let mean = off.iter().sum::<Vector3<f64>>() / off.len() as f64;
     let cause = cause(touches, &landmarks, &mean, patient_from_reference, demand);
-    Ok(Checked { landmarks, plausible_mm, mean, cause })
+    Ok(Checked { landmarks, mean, cause })
 }
 
 fn cause(touches: &[Touch], landmarks: &[Judged], mean: &Vector3<f64>, pose: &Isometry3<f64>, demand: Demand) -> Cause {
     let count = landmarks.len();
     let off: Vec<usize> = (0..count).filter(|i| !landmarks[*i].plausible).collect();
     // The registration's error is common to all, so that their mean has it whole; touches err each for itself.
-    let of_mean = (demand.tre_mm.powi(2) + demand.fle_mm.powi(2) / count as f64) / 3.0;
+    let of_mean = (tre_squared(touches) + demand.fle_mm.powi(2) / count as f64) / 3.0;
     if off.is_empty() && mean.norm_squared() <= once_in_a_thousand(3) * of_mean {
         return Cause::Chance;
     }
@@ -167,6 +164,11 @@ fn cause(touches: &[Touch], landmarks: &[Judged], mean: &Vector3<f64>, pose: &Is
         (None, None) if count < 3 => Cause::TooFew,
         (None, None) => Cause::Neither,
     }
+}
+
+/// Mean square of the predicted errors, mm².
+fn tre_squared(touches: &[Touch]) -> f64 {
+    touches.iter().map(|t| t.tre_mm.powi(2)).sum::<f64>() / touches.len() as f64
 }
 
 /// The one motion that explains all, if one does: a shift before a turn.
@@ -182,7 +184,7 @@ fn moved(
         return None;
     }
     // What a shift leaves is the touches' error, and the registration's as far as it turns.
-    let variance = (demand.tre_mm.powi(2) + demand.fle_mm.powi(2)) / 3.0;
+    let variance = (tre_squared(touches) + demand.fle_mm.powi(2)) / 3.0;
     let left = landmarks.iter().map(|l| (l.off - mean).norm_squared()).sum::<f64>() / variance;
     if left <= once_in_a_thousand(3 * (count - 1)) {
         return Some(Cause::Moved { shift: *mean, turn: None });

@@ -8,6 +8,7 @@
 //!  pivot       an instrument turned about its resting tip             ──► where the tip is on its array
 //!  hand_eye    arm poses, and what a camera on it saw                 ──► flange_from_camera
 //!  lag         one motion that tracker and camera saw                 ──► how late pictures are
+//!  still       a tracked tip that is held                             ──► one touch
 //!  check       known landmarks touched again                          ──► whether the registration still holds
 //!  watch       the reference array's poses while operating            ──► when it moved, and how far
 //! ```
@@ -30,6 +31,7 @@ mod noise;
 pub mod pivot;
 pub mod scans;
 pub mod skin;
+pub mod still;
 pub mod surface;
 pub mod watch;
 

@@ -16,8 +16,9 @@
 //!
 //! **Status:** PLUS and 3D Slicer write `TransformStatus` (and PLUS `TransformValid`) into the metadata. `OK`
 //! is valid, `OUT_OF_VIEW` and `MISSING` are a lost line of sight, `OUT_OF_VOLUME` is that; anything else is
-//! unknown, hence invalid. A message without either key is valid: header version 1 has no room for them, and
-//! such senders leave out what they do not see.
+//! unknown, hence invalid. A message without either key is what [`TrackingConfig::without_status`] says: valid
+//! unless somebody asks for more, since header version 1 has no room for them, and such senders leave out what
+//! they do not see.
 //!
 //! **What is refused, and what becomes of the connection:** a message whose body, pose or content is wrong is
 //! refused, counted and told, and the next one is read. A header that is wrong loses the boundary between
@@ -74,6 +75,8 @@ pub struct TrackingConfig {
     pub idle_limit: Duration,
     /// Longest body of a message, bytes.
     pub max_body: usize,
+    /// What a pose is whose sender says nothing of its status.
+    pub without_status: TrackingStatus,
 }
 
 impl TrackingConfig {
@@ -89,6 +92,7 @@ impl TrackingConfig {
             drift_mm_s,
             idle_limit: Duration::from_secs(5),
             max_body: DEFAULT_MAX_BODY,
+            without_status: TrackingStatus::Valid,
         }
     }
 
@@ -514,7 +518,7 @@ impl<C: Clock, T: FnMut(TipPose), E: FnMut(TrackingEvent)> Server<C, T, E> {
                 Err(why) => Some(why.into()),
                 Ok(message) => match message.content {
                     Content::Transform(transform) if message.header.device == self.device => {
-                        match pose(status(&message), &transform) {
+                        match pose(status(&message, self.config.without_status), &transform) {
                             Ok((status, pose)) => {
                                 count(&self.shared.tips);
                                 (self.on_tip)(TipPose {
@@ -567,12 +571,14 @@ fn told_status(device: DeviceName, said: &Status<'_>) -> TrackingEvent {
 }
 
 /// What the metadata says of the pose; words without regard to case, as PLUS itself compares them.
-fn status(message: &Message<'_>) -> TrackingStatus {
-    let valid = message.metadata("TransformValid").is_none_or(|word| is(word, &["true", "1"]));
+fn status(message: &Message<'_>, without: TrackingStatus) -> TrackingStatus {
+    let said = message.metadata("TransformValid");
+    let valid = said.is_none_or(|word| is(word, &["true", "1"]));
     match message.metadata("TransformStatus") {
         Some(word) if is(word, &["OUT_OF_VIEW", "MISSING"]) => TrackingStatus::LineOfSightLost,
         Some(word) if is(word, &["OUT_OF_VOLUME"]) => TrackingStatus::OutOfVolume,
         Some(word) if valid && is(word, &["OK"]) => TrackingStatus::Valid,
+        None if said.is_none() => without,
         None if valid => TrackingStatus::Valid,
         _ => TrackingStatus::Unknown,
     }

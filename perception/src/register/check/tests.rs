@@ -4,7 +4,8 @@ use super::super::noise::Noise;
 use super::*;
 use nalgebra::UnitQuaternion;
 
-const DEMAND: Demand = Demand { limit_mm: 2.5, tre_mm: 0.8, fle_mm: 0.8 };
+const DEMAND: Demand = Demand { limit_mm: 2.5, fle_mm: 0.8 };
+const TRE_MM: f64 = 0.8;
 const HEAD: [[f64; 3]; 5] =
     [[0.0, -95.0, 10.0], [72.0, 5.0, -20.0], [-72.0, 4.0, -19.0], [2.0, 92.0, -5.0], [1.0, 10.0, 88.0]];
 
@@ -13,10 +14,11 @@ fn touches(noise: &mut Noise, count: usize, moved: &Isometry3<f64>) -> (Vec<Touc
     let pose = Isometry3::new(noise.vector(300.0), noise.vector(0.8));
     let axis = DEMAND.fle_mm / 3.0_f64.sqrt();
     // The registration's own error: all of it a shift.
-    let wrong = noise.vector(DEMAND.tre_mm / 3.0_f64.sqrt());
+    let wrong = noise.vector(TRE_MM / 3.0_f64.sqrt());
     let touch = |(i, at): (usize, &[f64; 3])| {
         let scan = Point3::from(*at);
-        Touch { name: format!("L{i}"), scan, touched: pose.inverse() * (moved * scan + wrong + noise.vector(axis)) }
+        let touched = pose.inverse() * (moved * scan + wrong + noise.vector(axis));
+        Touch { name: format!("L{i}"), scan, touched, tre_mm: TRE_MM }
     };
     (HEAD.iter().take(count).enumerate().map(touch).collect(), pose)
 }
@@ -98,11 +100,12 @@ fn a_limit_finer_than_the_predicted_error_is_missed_by_chance() {
 fn what_is_nothing_or_no_number_is_refused_by_name() {
     let (mut touches, pose) = touches(&mut Noise::new(5), 3, &Isometry3::identity());
     assert_eq!(check(&[], &pose, DEMAND), Err(Unchecked::None));
-    for demand in
-        [Demand { limit_mm: 0.0, ..DEMAND }, Demand { tre_mm: f64::NAN, ..DEMAND }, Demand { fle_mm: -1.0, ..DEMAND }]
-    {
+    for demand in [Demand { limit_mm: 0.0, ..DEMAND }, Demand { fle_mm: -1.0, ..DEMAND }] {
         assert!(matches!(check(&touches, &pose, demand), Err(Unchecked::Demand { .. })), "{demand:?}");
     }
+    touches[2].tre_mm = f64::NAN;
+    assert!(matches!(check(&touches, &pose, DEMAND), Err(Unchecked::Demand { .. })));
+    touches[2].tre_mm = TRE_MM;
     touches[1].touched.z = f64::INFINITY;
     assert_eq!(check(&touches, &pose, DEMAND), Err(Unchecked::NotFinite { name: "L1".into() }));
 }

@@ -34,6 +34,19 @@ pub fn read(path: &Path) -> Result<Vec<Markup>, RegistrationFileError> {
     checked(points)
 }
 
+/// Points as `.fcsv`, in the coordinates that they have, which it calls LPS; commas and line breaks of labels become blanks.
+#[must_use]
+pub fn to_fcsv(points: &[Markup]) -> String {
+    use std::fmt::Write;
+    let mut text = format!("# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n# columns = {COLUMNS}\n");
+    for (index, Markup { label, at }) in points.iter().enumerate() {
+        let label = label.replace([',', '\n', '\r'], " ");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{},{:?},{:?},{:?},0,0,0,1,1,1,0,{label},,", index + 1, at.x, at.y, at.z);
+    }
+    text
+}
+
 fn checked(points: Vec<Markup>) -> Result<Vec<Markup>, RegistrationFileError> {
     let whole = |what: String| Err(RegistrationFileError::Whole(what));
     if points.is_empty() {
@@ -193,6 +206,15 @@ mod tests {
         assert_eq!(json[0], Markup { label: "nasion".into(), at: Point3::new(1.5, -80.0, 10.0) });
         assert_eq!(json, of_fcsv(FCSV).expect("reads"));
         assert_eq!(json, of_fcsv(&FCSV.replace("= RAS", "= 0")).expect("reads"), "as older programs write it");
+    }
+
+    #[test]
+    fn what_is_written_comes_back() {
+        let mut points = of_json(JSON).expect("reads");
+        points[1].at.x = 1.0 / 3.0;
+        assert_eq!(of_fcsv(&to_fcsv(&points)).expect("reads"), points);
+        points[0].label = "a,b\nc".into();
+        assert_eq!(of_fcsv(&to_fcsv(&points)).expect("reads")[0].label, "a b c");
     }
 
     #[test]

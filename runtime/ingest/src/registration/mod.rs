@@ -1,14 +1,15 @@
 //! Files that registrations are made from and kept in: points that a person has marked, and rigid transforms.
 //!
 //! [`markups`] reads 3D Slicer's `.mrk.json` and `.fcsv`; [`poses`] reads tracked poses as comma-separated values;
-//! [`transform`] writes and reads ITK's text transforms (`.tfm`).
+//! [`traced`] reads points of a surface; [`transform`] writes and reads ITK's transforms (`.tfm`, `.h5`).
 //! **Frames and units:** mm; whatever the file says, points leave in LPS. **Bounds:** files of 16 MB and 100,000 entries
-//! at most. **Not here:** ITK's `.h5` transforms, which hold the same in HDF5.
+//! at most.
 
 mod columns;
 pub mod field;
 pub mod markups;
 pub mod poses;
+pub mod traced;
 pub mod transform;
 
 use std::path::Path;
@@ -55,14 +56,18 @@ impl RegistrationFileError {
     }
 }
 
-/// The text of a file that is not too large.
-fn text(path: &Path) -> Result<String, RegistrationFileError> {
+/// The bytes of a file that is not too large.
+fn bytes(path: &Path) -> Result<Vec<u8>, RegistrationFileError> {
     let bytes = std::fs::metadata(path)?.len();
     if bytes > BYTES_MAX {
         return Err(RegistrationFileError::Large { bytes });
     }
-    let bytes = std::fs::read(path)?;
-    String::from_utf8(bytes).map_err(|why| {
+    Ok(std::fs::read(path)?)
+}
+
+/// The text of a file that is not too large.
+fn text(path: &Path) -> Result<String, RegistrationFileError> {
+    String::from_utf8(bytes(path)?).map_err(|why| {
         let at = why.utf8_error().valid_up_to();
         RegistrationFileError::Whole(format!("byte {at} is no text in UTF-8: is it another kind of file?"))
     })

@@ -181,6 +181,27 @@ fn what_the_tracker_says_of_a_pose_is_heard() {
 }
 
 #[test]
+fn who_says_nothing_of_the_status_is_believed_only_where_that_was_configured() {
+    let clock = SimClock::new();
+    let (tips, heard) = sync_channel(256);
+    let events = tips.clone();
+    let config = TrackingConfig { without_status: TrackingStatus::Unknown, ..config() };
+    let on_event = move |event| drop(events.send(Heard::Event(event)));
+    let source = listen(config, clock, move |tip| drop(tips.send(Heard::Tip(tip))), on_event).expect("a free port");
+    let mut client = dial(&source);
+    assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
+    let said: [(&[(&str, &str)], TrackingStatus); 3] = [
+        (&[], TrackingStatus::Unknown),
+        (&[("TransformValid", "true")], TrackingStatus::Valid),
+        (&[("TransformStatus", "OK")], TrackingStatus::Valid),
+    ];
+    for (metadata, expected) in said {
+        client.write_all(&tip(IDENTITY, metadata)).expect("sent");
+        assert_eq!(next_tip(&heard).status, expected, "{metadata:?}");
+    }
+}
+
+#[test]
 fn other_devices_are_told_once_and_status_is_told() {
     let (source, heard) = start(&SimClock::new());
     let mut client = dial(&source);

@@ -8,6 +8,8 @@
 #   make bench       the benches of the crates and of the pipeline
 #   make bench-peers the pipeline beside other people's channels, the network beside other people's runtimes
 #   make bench-peers-env  their runtimes, in an environment of their own (about 6 GB)
+#   make bench-register  registrations beside other people's: docs/registration-bench.md
+#   make bench-register-env  their libraries, in an environment of their own (about 2 GB)
 #   make bench-cuda  the network and our kernels on a GPU, beside the processor
 #   make fuzz        every fuzz target for FUZZ_SECONDS (60)
 #   make screenshot  docs/display.png from a real run
@@ -16,7 +18,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build setup peers lint bench bench-peers bench-peers-env bench-cuda fuzz screenshot deny docs
+.PHONY: help demo test build setup peers lint bench bench-peers bench-peers-env bench-register bench-register-env bench-cuda fuzz screenshot deny docs
 
 CARGO ?= cargo
 BREGMA := target/release/bregma
@@ -34,14 +36,17 @@ endif
 export BREGMA_PEERS := $(abspath target/peers)
 # The same for runtimes that the bench of the network is held against; `make bench-peers-env` fills it.
 export BREGMA_BENCH_PEERS := $(abspath target/bench-peers)
+# And for registrations; `make bench-register-env` fills it.
+export BREGMA_REGISTER_PEERS := $(abspath target/register-peers)
 
 PACKAGES := build-essential pkg-config \
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-libav \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 # Other people's programs that tests hold ours against; a test whose peer cannot be had prints `not run`.
 TEST_PACKAGES := dcmtk dicom3tools python3-venv valgrind
-PEERS := pydicom==3.0.2 onnxruntime==1.24.1 nvidia-cuda-nvrtc==13.5.37 numpy
+PEERS := pydicom==3.0.2 onnxruntime==1.24.1 nvidia-cuda-nvrtc==13.5.37 SimpleITK==2.5.7 numpy
 BENCH_PEERS := numpy==2.4.6 onnx==1.23.2 onnxruntime==1.24.1 openvino==2026.4.1 nncf==3.4.0 torch==2.15.0
+REGISTER_PEERS := scikit-surgerycalibration==1.2.6 scikit-surgerycore==0.8.3 SimpleITK==2.5.7 open3d==0.20.0
 SCREENSHOT_PACKAGES := python3-venv xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 ffmpeg
 RERUN := 0.36.3
 
@@ -84,7 +89,7 @@ test: setup peers
 # Not having them fails no build: the tests say so.
 peers:
 	-$(call install,$(TEST_PACKAGES))
-	-@target/peers/bin/python -c "import pydicom, onnxruntime, nvidia" 2>/dev/null || { \
+	-@target/peers/bin/python -c "import pydicom, onnxruntime, nvidia, SimpleITK" 2>/dev/null || { \
 	  python3 -m venv target/peers && target/peers/bin/pip install -q $(PEERS); }
 
 lint: setup
@@ -109,6 +114,16 @@ bench-peers-env:
 	-$(call install,python3-venv)
 	-@target/bench-peers/bin/python -c "import nncf, onnx, onnxruntime, openvino, torch" 2>/dev/null || { \
 	  python3 -m venv target/bench-peers && target/bench-peers/bin/pip install -q $(BENCH_PEERS); }
+
+bench-register: build bench-register-env
+	@mkdir -p $(OUT)
+	$(BREGMA) bench registration --peers --report $(OUT)/bench-registration.json --table docs/registration-bench.md
+
+# Not having them fails no bench: the bench says who was not run, and why.
+bench-register-env:
+	-$(call install,python3-venv libgomp1 libx11-6 libgl1)
+	-@target/register-peers/bin/python -c "import open3d, SimpleITK, sksurgerycalibration, sksurgerycore" 2>/dev/null || { \
+	  python3 -m venv target/register-peers && target/register-peers/bin/pip install -q $(REGISTER_PEERS); }
 
 bench-cuda: setup
 	$(CARGO) bench -p bregma-perception --features cuda --bench cuda

@@ -165,39 +165,43 @@ fn each<T: Send>(count: usize, done: &(dyn Fn() + Sync), work: impl Fn(usize) ->
 }
 
 /// Seeded chance.
-struct Chance(ChaCha8Rng);
+pub(crate) struct Chance(pub(crate) ChaCha8Rng);
 
 impl Chance {
-    fn new(seed: u64) -> Self {
+    /// Of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    fn between(&mut self, low: f64, high: f64) -> f64 {
+    /// Evenly distributed.
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         self.0.random_range(low..high)
     }
 
     /// Normally distributed with a standard deviation of 1, by Box and Muller.
-    fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         let (u, v) = (self.0.random_range(f64::MIN_POSITIVE..1.0), self.0.random_range(0.0..1.0));
         (-2.0 * f64::ln(u)).sqrt() * (std::f64::consts::TAU * v).cos()
     }
 
-    fn vector(&mut self, deviation: f64) -> Vector3<f64> {
+    /// Normally distributed along each axis.
+    pub(crate) fn vector(&mut self, deviation: f64) -> Vector3<f64> {
         Vector3::from_fn(|_, _| deviation * self.normal())
     }
 
-    fn pose(&mut self, mm: f64, rad: f64) -> Isometry3<f64> {
+    /// The same in shifts and turns.
+    pub(crate) fn pose(&mut self, mm: f64, rad: f64) -> Isometry3<f64> {
         Isometry3::new(self.vector(mm), self.vector(rad))
     }
 
     /// On the head, above the ears.
-    fn on_head(&mut self) -> Point3<f64> {
+    pub(crate) fn on_head(&mut self) -> Point3<f64> {
         let (around, up) = (self.between(0.0, std::f64::consts::TAU), self.between(-0.2, 1.3));
         Point3::new(75.0 * around.cos() * up.cos(), 95.0 * around.sin() * up.cos(), 80.0 * up.sin())
     }
 
     /// Within it.
-    fn in_head(&mut self) -> Point3<f64> {
+    pub(crate) fn in_head(&mut self) -> Point3<f64> {
         loop {
             let at = Vector3::from_fn(|_, _| self.between(-1.0, 1.0));
             if at.norm() <= 1.0 {
@@ -273,8 +277,14 @@ fn shared(scan: &[Point3<f64>], length: f64) -> Option<DMatrix<f64>> {
     DMatrix::from_fn(n, n, correlation).cholesky().map(|c| c.l())
 }
 
-/// Errors of a tip's coordinates over their stated ones.
-fn pivoted(seed: u64) -> Vec<f64> {
+/// Poses of an array that was turned about its resting tip.
+pub(crate) struct Swung {
+    pub(crate) tip: Point3<f64>,
+    pub(crate) poses: Vec<Isometry3<f64>>,
+}
+
+/// 80 to 200 of them, off by a tracker's error.
+pub(crate) fn swung(seed: u64) -> Swung {
     let mut chance = Chance::new(seed);
     let tip = Point3::new(chance.between(-30.0, 30.0), chance.between(-30.0, 30.0), chance.between(100.0, 250.0));
     let (count, tilt) = (chance.0.random_range(80..=200), chance.between(0.35, 0.61));
@@ -289,20 +299,33 @@ fn pivoted(seed: u64) -> Vec<f64> {
             Isometry3::from_parts(Translation3::from(at.coords), turn) * chance.pose(mm, rad)
         })
         .collect();
+    Swung { tip, poses }
+}
+
+/// Errors of a tip's coordinates over their stated ones.
+fn pivoted(seed: u64) -> Vec<f64> {
+    let Swung { tip, poses } = swung(seed);
     // A refusal is a value beyond any limit: it counts against the method.
     let Ok(found) = pivot::calibrate(&poses, 10.0) else { return vec![f64::INFINITY; 3] };
     (0..3).map(|k| (found.tip[k] - tip[k]) / found.tip_error[(k, k)].sqrt()).collect()
 }
 
-/// Errors of a camera's turn and shift over their stated ones.
-fn looked(seed: u64) -> Vec<f64> {
-    let mut chance = Chance::new(seed);
-    let precision = hand_eye::Precision {
-        arm_mm: 0.15,
-        arm_rad: 0.05_f64.to_radians(),
-        camera_mm: 0.3,
-        camera_rad: 0.15_f64.to_radians(),
-    };
+/// What an arm and the camera on it said of a target.
+pub(crate) struct Looked {
+    /// flange_from_camera.
+    pub(crate) truth: Isometry3<f64>,
+    pub(crate) seen: Vec<hand_eye::Seen>,
+}
+
+/// How precise arm and camera are here.
+pub(crate) fn precision() -> hand_eye::Precision {
+    let (arm_rad, camera_rad) = (0.05_f64.to_radians(), 0.15_f64.to_radians());
+    hand_eye::Precision { arm_mm: 0.15, arm_rad, camera_mm: 0.3, camera_rad }
+}
+
+/// 15 to 30 looks.
+pub(crate) fn looks(seed: u64) -> Looked {
+    let (mut chance, precision) = (Chance::new(seed), precision());
     let truth = chance.pose(60.0, 0.8);
     let target = Isometry3::from(Vector3::new(600.0, 0.0, 100.0)) * chance.pose(50.0, 0.8);
     let count = chance.0.random_range(15..=30);
@@ -316,7 +339,13 @@ fn looked(seed: u64) -> Vec<f64> {
             }
         })
         .collect();
-    let Ok(found) = hand_eye::calibrate(&seen, precision) else { return vec![f64::INFINITY; 6] };
+    Looked { truth, seen }
+}
+
+/// Errors of a camera's turn and shift over their stated ones.
+fn looked(seed: u64) -> Vec<f64> {
+    let Looked { truth, seen } = looks(seed);
+    let Ok(found) = hand_eye::calibrate(&seen, precision()) else { return vec![f64::INFINITY; 6] };
     let turn = (found.flange_from_camera.rotation * truth.rotation.inverse()).scaled_axis();
     let shift = found.flange_from_camera.translation.vector - truth.translation.vector;
     let off = Vector6::new(turn.x, turn.y, turn.z, shift.x, shift.y, shift.z);

@@ -1,11 +1,12 @@
 //! Benches of the program: what a hop through a lane costs, beside other people's channels in the same run,
-//! what each stage allocates once it has settled, what digital patients cost, and the network beside other people's
-//! runtimes.
+//! what each stage allocates once it has settled, what digital patients cost, the network beside other people's
+//! runtimes, and registrations beside other people's.
 
 pub mod cpu;
 pub mod hops;
 pub mod patient;
 pub mod perception;
+pub mod registration;
 pub mod steady;
 
 use crate::report::BenchRow;

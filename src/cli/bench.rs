@@ -3,14 +3,18 @@
 use super::{BenchArgs, BenchName, Goal, say};
 use crate::bench::perception::case::{Point, Task};
 use crate::bench::perception::{self, Outcome, Settings, bars, picture, serve, table};
-use crate::bench::{self, cpu, hops, patient, steady};
+use crate::bench::{self, cpu, hops, patient, registration, steady};
 use crate::report::{BenchReport, BenchRow, SCHEMA};
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 
-/// Where other people's runtimes are if nobody says.
-const PEERS: &str = "target/bench-peers";
+/// What says where other people's runtimes are, and where they are if nobody says.
+const PEERS: [&str; 2] = ["BREGMA_BENCH_PEERS", "target/bench-peers"];
+/// The same of other people's registrations.
+const REGISTER_PEERS: [&str; 2] = ["BREGMA_REGISTER_PEERS", "target/register-peers"];
+/// Seed of the first input of `bench registration`.
+const REGISTER_SEED: u64 = 1;
 
 /// Runs it.
 ///
@@ -25,6 +29,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Goal> {
         BenchName::Pipeline => ("pipeline", pipeline()?),
         BenchName::Patient => ("patient", patients(args.patients)?),
         BenchName::Perception => ("perception", network(args)?),
+        BenchName::Registration => ("registration", registrations(args)?),
     };
     let report = BenchReport { schema: SCHEMA, bench: name, machine: bench::machine(), rows };
     say(format!("{name:<44}{:>12}{:>12}  {:<12}{:>8}", "median", "p99", "unit", "n"));
@@ -69,14 +74,13 @@ fn bar() -> ProgressBar {
 /// The network beside other people's runtimes; table and picture are written here, since they hold more than rows.
 fn network(args: &BenchArgs) -> anyhow::Result<Vec<BenchRow>> {
     let points = perception::points(&args.edges, &args.bases, &args.threads)?;
-    let python = args.peers.then(python).transpose()?;
+    let python = args.peers.then(|| python(PEERS)).transpose()?;
     let before = cpu::Busy::now();
     let bar = bar();
     let outcome = perception::run(&Settings { points: points.clone(), rounds: args.rounds, python }, &bar);
     bar.finish_and_clear();
     let mut outcome = outcome?;
-    let others = cpu::Busy::now().zip(before).and_then(|(now, before)| now.others_since(before));
-    let others = others.map_or_else(|| "an unknown share".into(), |share| format!("{:.0} %", share * 1e2));
+    let others = others(before);
     outcome.notes.insert(0, format!("other programs used {others} of the machine's processors during the run"));
     shares(&outcome, &points);
     say(bars::markdown(&outcome.rows));
@@ -104,6 +108,32 @@ fn network(args: &BenchArgs) -> anyhow::Result<Vec<BenchRow>> {
     Ok(outcome.rows)
 }
 
+/// Registrations beside other people's; the table is written here, since it holds more than rows.
+fn registrations(args: &BenchArgs) -> anyhow::Result<Vec<BenchRow>> {
+    let python = args.peers.then(|| python(REGISTER_PEERS)).transpose()?;
+    let (before, bar) = (cpu::Busy::now(), bar());
+    let outcome = registration::run(python.as_deref(), REGISTER_SEED, &bar);
+    bar.finish_and_clear();
+    let outcome = outcome?;
+    let others = others(before);
+    outcome.notes.iter().for_each(say);
+    if let Some(path) = &args.table {
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        let command = format!("bregma {}", command.join(" "));
+        let machine = bench::machine();
+        let head = registration::Head { command: &command, machine: &machine, others: &others };
+        std::fs::write(path, registration::markdown(&outcome, &head))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(outcome.rows())
+}
+
+/// How busy other programs kept the processors since then, in words.
+fn others(before: Option<cpu::Busy>) -> String {
+    let others = cpu::Busy::now().zip(before).and_then(|(now, before)| now.others_since(before));
+    others.map_or_else(|| "an unknown share".into(), |share| format!("{:.0} %", share * 1e2))
+}
+
 /// Each frame's share of what the machine can compute at most.
 fn shares(outcome: &Outcome, points: &[Point]) {
     for (point, task) in points.iter().flat_map(|point| [Task::F32, Task::Int8].map(|task| (*point, task))) {
@@ -117,9 +147,9 @@ fn shares(outcome: &Outcome, points: &[Point]) {
     }
 }
 
-/// The interpreter of the virtual environment that holds other people's runtimes.
-fn python() -> anyhow::Result<PathBuf> {
-    let folder = std::env::var_os("BREGMA_BENCH_PEERS").map_or_else(|| PathBuf::from(PEERS), PathBuf::from);
+/// The interpreter of a virtual environment that holds other people's programs.
+fn python([variable, usual]: [&str; 2]) -> anyhow::Result<PathBuf> {
+    let folder = std::env::var_os(variable).map_or_else(|| PathBuf::from(usual), PathBuf::from);
     let python = Path::new(&folder).join("bin/python");
     // Contenders run in folders of their own: the path must hold from there. A link is kept, since it is what tells
     // Python that it is in an environment.

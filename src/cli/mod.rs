@@ -337,6 +337,8 @@ pub enum BenchName {
     Patient,
     /// The network: frames in f32 and int8, training, memory; with --peers beside other people's runtimes.
     Perception,
+    /// Registrations and calibrations: error and time; with --peers beside other people's libraries.
+    Registration,
 }
 
 /// Options of `bench`.
@@ -349,7 +351,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub patients: usize,
     /// `bench perception`: OpenVINO, ONNX Runtime and PyTorch in the same run, from the virtual environment in
-    /// $BREGMA_BENCH_PEERS, else target/bench-peers (`make bench-peers-env`).
+    /// $BREGMA_BENCH_PEERS, else target/bench-peers (`make bench-peers-env`). `bench registration`: scikit-surgery, SimpleITK,
+    /// Open3D and OpenCV, from $BREGMA_REGISTER_PEERS, else target/register-peers (`make bench-register-env`).
     #[arg(long)]
     pub peers: bool,
     /// `bench perception`: voxels along the volumes' edges. Without --bases too: 32, 64, 96 and 128 at base 8, and bases
@@ -365,7 +368,7 @@ pub struct BenchArgs {
     /// `bench perception`: measurements of each, at most; a race of contenders ends after 12 s and three rounds.
     #[arg(long, value_name = "N", default_value_t = 21)]
     pub rounds: usize,
-    /// `bench perception`: write the table.
+    /// `bench perception` and `bench registration`: write the table.
     #[arg(long, value_name = "FILE.md")]
     pub table: Option<PathBuf>,
     /// `bench perception`: draw the medians at 64, base 8, two threads.

@@ -357,7 +357,8 @@ mod tests {
         for _ in 0..60 {
             let truth = Isometry3::new(noise.vector(50.0), noise.vector(0.3));
             // Skin and scan differ by waves of some centimetres, 0.7 mm root mean square.
-            let waves: Vec<_> = (0..8).map(|_| (noise.vector(0.05), noise.between(0.0, 6.28))).collect();
+            let waves: Vec<_> =
+                (0..8).map(|_| (noise.vector(0.05), noise.between(0.0, std::f64::consts::TAU))).collect();
             let wave =
                 |at: &Point3<f64>| waves.iter().map(|(k, phase)| (k.dot(&at.coords) + phase).sin() * 0.35).sum::<f64>();
             let points: Vec<_> = (0..200)

@@ -85,7 +85,7 @@ const fn about(task: Task) -> &'static str {
         Task::Landmarks => {
             "Six fiducials on a head, each touch off by 0.5 mm along each axis; error at a target in the head. With equal errors all of these \
              solve the same problem, and the same optimum is right. Ours also says the error to expect at each point, \
-             refuses what a thousandth of chance does not explain, and names swapped, mirrored and stray points: that is in its time."
+             and refuses what chance explains less than once in a thousand times, within that time."
         }
         Task::Pivot => {
             "80 to 200 poses, tilts of 20° to 35°, tips 100 to 250 mm from the array, its pose off by 0.1 to 0.3 mm and 0.05° to 0.2°; error of \

@@ -21,7 +21,6 @@ mod record;
 mod registration;
 mod replay;
 mod report;
-mod scan_table;
 mod scenario;
 mod session;
 mod shifts;

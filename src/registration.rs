@@ -6,6 +6,8 @@
 //! between scan and touch, neighbours err alike. Each set-up's numbers come from its own seed, so that the number of threads
 //! changes nothing. All of it is *simulated*.
 
+pub mod scans;
+
 use bregma_perception::register::{hand_eye, lag, landmarks, pivot};
 use landmarks::Fiducial;
 use nalgebra::{DMatrix, DVector, Isometry3, Matrix3, Point2, Point3, Translation3, UnitQuaternion, Vector3, Vector6};

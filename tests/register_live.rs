@@ -49,9 +49,8 @@ impl Tracker {
                 client = client.or_else(|| listener.accept().ok().map(|(stream, _)| stream));
                 let now = said.lock().expect("sound").clone();
                 count += 1;
-                if now.gone {
-                    client = None;
-                } else if now.speaks && client.as_mut().is_some_and(|c| c.write_all(&message(&now, count)).is_err()) {
+                let hangs_up = |c: &mut TcpStream| now.speaks && c.write_all(&message(&now, count)).is_err();
+                if now.gone || client.as_mut().is_some_and(hangs_up) {
                     client = None;
                 }
             }

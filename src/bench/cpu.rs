@@ -66,6 +66,13 @@ impl Busy {
         (own.len() == 4).then(|| Self { all: machine.iter().sum(), idle, own: own.iter().sum() })
     }
 
+    /// Processor time of this process, all threads, since `earlier`, s; in steps of 10 ms.
+    #[must_use]
+    pub fn own_since_s(self, earlier: Self) -> f64 {
+        // Linux has 100 ticks a second on every platform that this runs on.
+        self.own.saturating_sub(earlier.own) as f64 * 0.01
+    }
+
     /// Share of the machine that others have used since `earlier`.
     #[must_use]
     pub fn others_since(self, earlier: Self) -> Option<f64> {

@@ -95,7 +95,7 @@ pub enum Unlaid {
     },
     /// The shape does not hold the points.
     #[error(
-        "the traced points could turn by {degrees:.1}° or slide by {mm:.1} mm along the surface; at most 3° and 2 mm are right: trace nose, brow and both sides"
+        "the traced points could turn by {degrees:.1}° or slide by {mm:.1} mm along the surface; at most 3° and 2 mm are right: trace nose, brow and both sides; if they are traced, is it this patient's scan?"
     )]
     Loose {
         /// Standard deviation of the least certain turn, degrees.

@@ -3,24 +3,10 @@
 use super::super::Goal;
 use super::write;
 use crate::registration::{self, Extent};
-use crate::{scan_table, shifts};
+use crate::shifts;
 use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
-
-/// Options of `register scans-table`.
-#[derive(Debug, clap::Args)]
-pub struct ScansTableArgs {
-    /// Cases in each world.
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub cases: usize,
-    /// Seed of the first.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    pub first_seed: u64,
-    /// Where the page is written.
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-}
 
 /// Options of `register shift-table`.
 #[derive(Debug, clap::Args)]
@@ -54,19 +40,6 @@ pub struct TableArgs {
     /// Where the page is written.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-}
-
-pub(super) fn scans_table(args: &ScansTableArgs) -> anyhow::Result<Goal> {
-    let ScansTableArgs { cases, first_seed, .. } = *args;
-    ensure!((1..=10_000).contains(&cases), "--cases is {cases}; 1 to 10000 is right");
-    let bar = ProgressBar::new(2 * cases as u64);
-    bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}")?);
-    bar.enable_steady_tick(std::time::Duration::from_millis(500));
-    let command = format!("bregma register scans-table --cases {cases} --first-seed {first_seed}");
-    let page = scan_table::markdown(scan_table::Extent { cases, first_seed }, &command, &|| bar.inc(1))?;
-    bar.finish_and_clear();
-    write(&args.out, page.as_bytes())?;
-    Ok(Goal::Held)
 }
 
 pub(super) fn shift_table(args: &ShiftTableArgs) -> anyhow::Result<Goal> {

@@ -45,22 +45,23 @@ const BEST_MM: f64 = 0.15;
 const LEFT_OUT_MOST: f64 = 0.5;
 
 /// Finds cubes about voxels of the fixed picture in a picture on the same grid. `left_out`: voxels of the fixed one that have no
-/// counterpart. In the order of the centres.
+/// counterpart. In the order of the centres, with how many of them have something to see.
 pub(super) fn find(
     fixed: &Picture,
     laid: &Picture,
     left_out: &[bool],
     centres: &[[usize; 3]],
     search: Search,
-) -> Vec<Match> {
-    let Some((low, high)) = fixed.range() else { return Vec::new() };
+) -> (Vec<Match>, usize) {
+    let Some((low, high)) = fixed.range() else { return (Vec::new(), 0) };
     let contrast = CONTRAST_LEAST * (high - low);
     let one = |(index, centre): (usize, &[usize; 3])| {
         let mut cube = Cube::cut(fixed, left_out, *centre, search)?;
-        (cube.deviation >= contrast).then_some(())?;
-        cube.look(laid, search, index)
+        (cube.deviation >= contrast).then(|| cube.look(laid, search, index))
     };
-    centres.par_iter().enumerate().filter_map(one).collect()
+    let seen: Vec<Option<Match>> = centres.par_iter().enumerate().filter_map(one).collect();
+    let count = seen.len();
+    (seen.into_iter().flatten().collect(), count)
 }
 
 /// A cube of the fixed picture, of mean 0 and length 1.

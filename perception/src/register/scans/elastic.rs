@@ -36,8 +36,13 @@ impl Solid {
         Self { lattice, cell: unit_cell(), stiffness: vec![0.0; cells] }
     }
 
+    /// Its nodes.
+    pub fn lattice(&self) -> &Grid {
+        &self.lattice
+    }
+
     /// From node to node, mm.
-    pub const fn spacing_mm(&self) -> f64 {
+    pub fn spacing_mm(&self) -> f64 {
         self.lattice.spacing_mm
     }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  8 mm   normalised mutual information from many turns, about centres of mass, centres of the grids, and as the headers say
-//!  4 mm   the best few, each followed up its own hill; the same for the mirrored scan
-//!  2 mm   the best one; then cubes of it are found in the other, and a rigid motion is fitted to where they are
+//!  4 mm   the best few, each followed up its own hill
+//!  2 mm   the best one; all of it once more for the mirrored scan, which must say less; then cubes of it are found in the other, and a rigid motion is fitted to where they are
 //!  1 mm   cubes again
 //! ```
 //! **Brain shift and cavity:** the fit believes a cube by its distance from the common motion, with Tukey's weights at
@@ -18,7 +18,7 @@
 use super::blocks::{self, Match, Search};
 use super::picture::Picture;
 use super::similarity::{Bins, Samples};
-use super::{FOUND_LEAST, Layers, MIRRORED_BY, Unmatched};
+use super::{Layers, Unmatched};
 use crate::register::error::{RigidError, lever};
 use nalgebra::{Isometry3, Matrix6, Point3, Translation3, UnitQuaternion, Vector3, Vector6};
 use rayon::prelude::*;
@@ -29,12 +29,24 @@ const START_TURN: f64 = 0.35;
 const FOLLOWED: usize = 8;
 /// Of these, on to the next resolution.
 const FOLLOWED_ON: usize = 3;
-/// Tukey's weights end that far from the common motion, mm.
-pub(super) const BELIEVED_MM: f64 = 1.2;
+/// Half of [`crate::register::surface`]'s kind of reach: Tukey's weights end that far from the common motion, mm.
+const BELIEVED_MM: f64 = 0.8;
+/// The same at 2 mm.
+const COARSE_MM: f64 = 1.2;
 /// Sectors of the head that are left out in turn.
 const PARTS: usize = 8;
 /// A cube within that of its place counts as agreeing, mm: beyond it brain shift is rare.
 const AGREEING_MM: f64 = 4.0;
+/// Of one head the right way round says so many times as much of it as its mirror image, above the 1 of no relation: 1.5 to 2.4
+/// were seen of one head, 0.9 to 1.1 of two.
+const MORE: f64 = 1.2;
+/// Share of cubes with something to see that must be found: of one head 0.4 to 0.5 were, of two less than 0.1.
+const FOUND_LEAST: f64 = 0.2;
+/// No registration is said to be better than that share of a voxel along each axis: interpolation and intensities that err
+/// together are not in the fit's residuals.
+const BEST_VOXELS: f64 = 0.05;
+/// Cubes that a fit is made of, at least.
+const MATCHES_LEAST: usize = 50;
 /// Steps of a fit.
 const FIT_STEPS: usize = 30;
 
@@ -49,11 +61,11 @@ pub struct Rigid {
     pub nmi_before: f64,
     /// The same after registration.
     pub nmi_after: f64,
-    /// The same of the mirrored moving scan at its best.
+    /// Of the mirrored moving scan at its best, at 2 mm.
     pub nmi_mirrored: f64,
     /// Share of the fixed scan that the moving one shows.
     pub overlap: f64,
-    /// Cubes that were found, of those with something to see.
+    /// Share of cubes that were found, of those with something to see.
     pub found: f64,
     /// Of those found, the share within 4 mm of the common motion.
     pub agreeing: f64,
@@ -66,41 +78,52 @@ pub struct Rigid {
 /// Registers; `done` hears of each of [`STEPS`] steps.
 pub(super) fn register(fixed: &Layers, moving: &Layers, done: &(dyn Fn() + Sync)) -> Result<Rigid, Unmatched> {
     let place = search(fixed, moving, 8, 4)?;
-    done();
-    let mirrored = search(fixed, &moving.mirrored(), 8, 4)?;
-    done();
     let nmi_before = place.identity;
     let mut moving_from_fixed = climb(fixed, moving, 2, &place.moving_from_fixed, [0.02, 1.5], 0.15)?;
     done();
+    let mirror = moving.mirrored();
+    let mirror_from_fixed = search(fixed, &mirror, 8, 4)?.moving_from_fixed;
+    let mirror_from_fixed = climb(fixed, &mirror, 2, &mirror_from_fixed, [0.02, 1.5], 0.15)?;
+    done();
+    let (nmi, _) = measure(fixed, moving, 2, &moving_from_fixed)?;
+    let (mirrored, _) = measure(fixed, &mirror, 2, &mirror_from_fixed)?;
+    if mirrored - 1.0 > MORE * (nmi - 1.0) {
+        return Err(Unmatched::Mirrored { nmi, mirrored });
+    }
+    if nmi - 1.0 < MORE * (mirrored - 1.0) {
+        return Err(Unmatched::NoMore { nmi, mirrored });
+    }
+    done();
     let mut last = None;
-    for (mm, reach, times) in [(2, 4, 2), (1, 2, 2)] {
+    for (mm, stride, reach, believed_mm) in
+        [(2, 4, 4, COARSE_MM), (2, 4, 2, COARSE_MM), (1, 6, 2, BELIEVED_MM), (1, 6, 2, BELIEVED_MM)]
+    {
         let (picture, other) = (fixed.at_mm(mm), moving.at_mm(mm));
-        let centres = centres(picture, if mm == 2 { 4 } else { 6 });
-        for _ in 0..times {
-            let laid = lay(picture, other, &moving_from_fixed);
-            let search = Search { half: 3, reach, alike: fixed.modality == moving.modality };
-            let matches = blocks::find(picture, &laid, &[], &centres, search);
-            let at = |m: &Match| picture.grid.centre(centres[m.index]);
-            let fit = Fit::of(&matches, at, BELIEVED_MM).ok_or(Unmatched::Nothing { found: matches.len() })?;
-            moving_from_fixed *= fit.motion;
-            last = Some((fit, matches.len() as f64 / centres.len().max(1) as f64));
-        }
+        let centres = centres(picture, stride);
+        let laid = lay(picture, other, &moving_from_fixed);
+        let search = Search { half: 3, reach, alike: fixed.modality == moving.modality };
+        let (matches, seen) = blocks::find(picture, &laid, &[], &centres, search);
+        let at = |m: &Match| picture.grid.centre(centres[m.index]);
+        let fit =
+            Fit::of(&matches, at, believed_mm).ok_or(Unmatched::Few { found: matches.len(), least: MATCHES_LEAST })?;
+        moving_from_fixed *= fit.motion;
+        last = Some((fit, matches.len() as f64 / seen.max(1) as f64));
         done();
     }
     let Some((fit, found)) = last else { return Err(Unmatched::Flat) };
-    let (nmi_after, overlap) = measure(fixed, moving, 4, &moving_from_fixed)?;
-    if mirrored.nmi > nmi_after + MIRRORED_BY {
-        return Err(Unmatched::Mirrored { mirrored: mirrored.nmi, as_is: nmi_after });
-    }
     if found < FOUND_LEAST {
-        return Err(Unmatched::Another { found });
+        return Err(Unmatched::Strangers { found, least: FOUND_LEAST });
     }
+    let (nmi_after, overlap) = measure(fixed, moving, 4, &moving_from_fixed)?;
+    let mut error = fit.error;
+    let least = (BEST_VOXELS * fixed.at_mm(1).grid.spacing_mm).powi(2);
+    (3..6).for_each(|a| error.covariance[(a, a)] += least);
     Ok(Rigid {
         fixed_from_moving: moving_from_fixed.inverse(),
-        error: fit.error,
+        error,
         nmi_before,
         nmi_after,
-        nmi_mirrored: mirrored.nmi,
+        nmi_mirrored: mirrored,
         overlap,
         found,
         agreeing: fit.agreeing,
@@ -110,7 +133,7 @@ pub(super) fn register(fixed: &Layers, moving: &Layers, done: &(dyn Fn() + Sync)
 }
 
 /// How often `done` is called.
-pub(super) const STEPS: usize = 5;
+pub(super) const STEPS: usize = 7;
 
 /// The moving picture where the fixed one's voxels are.
 pub(super) fn lay(fixed: &Picture, moving: &Picture, moving_from_fixed: &Isometry3<f64>) -> Picture {
@@ -136,8 +159,7 @@ fn centres(picture: &Picture, stride: usize) -> Vec<[usize; 3]> {
 /// Where a search ended.
 struct Place {
     moving_from_fixed: Isometry3<f64>,
-    nmi: f64,
-    /// Of the headers' own place.
+    /// Normalised mutual information of the headers' own place.
     identity: f64,
 }
 
@@ -171,8 +193,8 @@ fn search(fixed: &Layers, moving: &Layers, coarse: usize, finer: usize) -> Resul
     let measured = Measured::of(fixed.at_mm(finer), moving.at_mm(finer), 1)?;
     let best: Vec<_> = best.into_par_iter().map(|s| measured.climb(&s, &fixed.centre, [0.05, 4.0], 0.1)).collect();
     let identity = measured.nmi(&Isometry3::identity());
-    let (nmi, moving_from_fixed) = ranked(best, &|s| measured.nmi(s)).into_iter().next().ok_or(Unmatched::Flat)?;
-    Ok(Place { moving_from_fixed, nmi, identity })
+    let (_, moving_from_fixed) = ranked(best, &|s| measured.nmi(s)).into_iter().next().ok_or(Unmatched::Flat)?;
+    Ok(Place { moving_from_fixed, identity })
 }
 
 fn climb(
@@ -270,7 +292,7 @@ pub(super) struct Fit {
 impl Fit {
     /// `None` where too little holds it.
     pub fn of(matches: &[Match], at: impl Fn(&Match) -> Point3<f64>, believed_mm: f64) -> Option<Self> {
-        (matches.len() >= 50).then_some(())?;
+        (matches.len() >= MATCHES_LEAST).then_some(())?;
         let places: Vec<Point3<f64>> = matches.iter().map(&at).collect();
         let centre = Point3::from(places.iter().map(|p| p.coords).sum::<Vector3<f64>>() / places.len() as f64);
         let mut p = Vector6::zeros();

@@ -82,6 +82,12 @@ impl Samples {
     }
 }
 
+/// Of two pictures on one grid; `None` where one has no contrast.
+pub(super) fn of(fixed: &Picture, laid: &Picture) -> Option<f64> {
+    let samples = Samples::of(fixed, Bins::of(fixed)?, 1);
+    Some(samples.nmi(laid, Bins::of(laid)?, &Isometry3::identity()).0)
+}
+
 /// Of a joint histogram; 1 where it says nothing.
 fn nmi_of(joint: &[f64; BINS * BINS], total: f64) -> f64 {
     if total <= 0.0 {

@@ -82,16 +82,18 @@ fn none() {}
 #[test]
 fn a_head_that_was_operated_on_is_found_and_what_moved_in_it() {
     let (fixed, moving) = (later(1), volume(|at| head(1, at)));
-    let found = register(&fixed, &moving, true, &none).expect("one patient");
-    let moving_from_fixed = found.rigid.fixed_from_moving.inverse();
+    let layers = |scan, which| Layers::of(scan, which).expect("a scan");
+    let (fixed, moving) = (layers(&fixed, "intraoperative"), layers(&moving, "preoperative"));
+    let found = rigid(&fixed, &moving, &none).expect("one patient");
+    let moving_from_fixed = found.fixed_from_moving.inverse();
     let skull = [[0.0, 55.0, 0.0], [-46.0, 0.0, 0.0], [0.0, 0.0, -42.0], [30.0, -30.0, -20.0]].map(Point3::from);
     for at in skull {
         let off = (moving_from_fixed * at - turned() * at).norm();
         assert!(off < 0.3, "{off} mm at {at}");
-        let stated = found.rigid.error.rms_mm(&at);
+        let stated = found.error.rms_mm(&at);
         assert!(stated < 0.5, "{stated} mm stated");
     }
-    let deformable = found.deformable.expect("was asked for");
+    let deformable = super::deformable(&fixed, &moving, &found, &none).expect("enough is found");
     let (mut before, mut after, mut outside) = (0.0, 0.0, 0);
     let around = (0..26_i32).map(|n| if n < 13 { n } else { n + 1 }).map(|n| [n % 3 - 1, n / 3 % 3 - 1, n / 9 - 1]);
     for way in around.map(|w| Vector3::from(w.map(f64::from)).normalize()) {
@@ -100,11 +102,14 @@ fn a_head_that_was_operated_on_is_found_and_what_moved_in_it() {
         let off = (deformable.displacement.moving(&at) - truth).norm();
         (before, after) = (before + (moving_from_fixed * at - truth).norm(), after + off);
         outside += usize::from(off > 2.5 * deformable.displacement.error_mm(&at));
-        let back = deformable.displacement.fixed(&deformable.displacement.moving(&at)).expect("converges");
-        assert!((back - at).norm() < 1e-3);
+        let there = deformable.displacement.moving(&at);
+        let back = deformable.displacement.fixed(&there).expect("converges");
+        // Where the map shrinks tissue the way back is as exact as the way there, and no more.
+        assert!((deformable.displacement.moving(&back) - there).norm() < 2e-3 && (back - at).norm() < 0.1);
     }
     assert!(after < 0.4 * before, "{after} of {before}");
     assert!(outside <= 2, "{outside} of 26 beyond 2.5 stated errors");
+    assert!(deformable.shrinks_least > 0.0, "folds: {}", deformable.shrinks_least);
     // The cavity holds 3.1 mL.
     assert!(deformable.changed_ml > 1.0 && deformable.changed_ml < 12.0, "{} mL", deformable.changed_ml);
 }
@@ -112,11 +117,17 @@ fn a_head_that_was_operated_on_is_found_and_what_moved_in_it() {
 #[test]
 fn a_mirrored_scan_another_patient_and_an_empty_one_are_refused() {
     let fixed = later(1);
-    let refused = |moving: &Arc<Volume>| register(&fixed, moving, false, &none).expect_err("refused");
+    let fixed = Layers::of(&fixed, "intraoperative").expect("a scan");
+    let refused = |moving: &Arc<Volume>| {
+        Layers::of(moving, "preoperative").and_then(|moving| rigid(&fixed, &moving, &none)).expect_err("refused")
+    };
     let mirrored = volume(|at| head(1, &Point3::new(-at.x, at.y, at.z)));
     assert!(matches!(refused(&mirrored), Unmatched::Mirrored { .. }), "{}", refused(&mirrored));
     let another = refused(&volume(|at| head(2, at)));
-    assert!(matches!(another, Unmatched::Another { .. } | Unmatched::Nothing { .. }), "{another}");
+    assert!(
+        matches!(another, Unmatched::NoMore { .. } | Unmatched::Strangers { .. } | Unmatched::Few { .. }),
+        "{another}"
+    );
     let blank = refused(&volume(|_| 3.0));
-    assert!(blank.to_string().contains("the moving scan"), "{blank}");
+    assert!(blank.to_string().contains("the preoperative scan"), "{blank}");
 }

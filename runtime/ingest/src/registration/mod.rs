@@ -1,12 +1,13 @@
 //! Files that registrations are made from and kept in: points that a person has marked, and rigid transforms.
 //!
 //! [`markups`] reads 3D Slicer's `.mrk.json` and `.fcsv`; [`poses`] reads tracked poses as comma-separated values;
-//! [`traced`] reads points of a surface; [`transform`] writes and reads ITK's transforms (`.tfm`, `.h5`).
+//! [`traced`] reads points of a surface; [`transform`] writes and reads ITK's transforms (`.tfm`, `.h5`), and
+//! [`displacement`] writes fields.
 //! **Frames and units:** mm; whatever the file says, points leave in LPS. **Bounds:** files of 16 MB and 100,000 entries
 //! at most.
 
 mod columns;
-pub mod field;
+pub mod displacement;
 pub mod markups;
 pub mod poses;
 pub mod traced;

@@ -12,8 +12,13 @@ use nalgebra::Point3;
 pub const PLACES_MAX: usize = 8192;
 /// Points closer than this are one place, mm: the radius of one bite.
 pub const PLACE_RADIUS_MM: f64 = 2.0;
-/// A place is barred after so many rejections.
-pub const REJECTIONS_MAX: u8 = 2;
+/// A place is barred at so many rejections' weight: two where the stroke itself failed,
+pub const REJECTIONS_MAX: u8 = 6;
+const REJECTED_HERE: u8 = 3;
+/// six where the way to the stroke did, or out of it.
+const REJECTED_ON_THE_WAY: u8 = 1;
+/// Leaving the head is given up after so many.
+const LEAVING_MAX: u8 = 2;
 /// A stroke without effect wears a place by this much,
 pub const WEAR_STALLED: u8 = 4;
 /// any other stroke by this much,
@@ -70,10 +75,10 @@ impl Memory {
     /// Whether leaving the head was rejected too often to ask again.
     #[must_use]
     pub const fn leaving_is_barred(&self) -> bool {
-        self.leave_rejected >= REJECTIONS_MAX
+        self.leave_rejected >= LEAVING_MAX
     }
 
-    /// Takes note of a rejection. Returns whether it is due to the place, and not to the moment.
+    /// Takes note of a rejection. Returns whether it is due to the place, and not to the moment or the way there.
     pub fn reject(&mut self, motion: &Motion, verdict: &Verdict) -> bool {
         let mut blamed: Option<&CheckResult> = None;
         let mut of_the_place = false;
@@ -96,19 +101,25 @@ impl Memory {
             self.leave_rejected = self.leave_rejected.saturating_add(1);
             return true;
         };
-        // Where the check failed, if that is on the stroke; else where the stroke starts.
-        let near = blamed.and_then(|c| c.at).map(|p| p.coordinates()).and_then(|at| {
-            let closest = stroke
-                .iter()
-                .min_by(|a, b| nalgebra::distance_squared(a, &at).total_cmp(&nalgebra::distance_squared(b, &at)))?;
-            (nalgebra::distance(closest, &at) <= 2.0 * PLACE_RADIUS_MM).then_some(*closest)
-        });
-        for at in [Some(*first), near.filter(|p| p != first)].into_iter().flatten() {
-            if let Some(place) = self.place(at) {
-                place.rejected = place.rejected.saturating_add(1);
-            }
+        // Where the check failed, if that is on the stroke: there is no cutting there. Else it was the way to it or out of it, and
+        // the start of the stroke is tried some times more: the brain moves, and the tip stands elsewhere then.
+        let closest =
+            blamed.filter(|c| c.check != Check::Retract).and_then(|c| c.at).map(|p| p.coordinates()).and_then(|at| {
+                let closest = stroke
+                    .iter()
+                    .min_by(|a, b| nalgebra::distance_squared(a, &at).total_cmp(&nalgebra::distance_squared(b, &at)))?;
+                (nalgebra::distance(closest, &at) <= 2.0 * PLACE_RADIUS_MM).then_some(*closest)
+            });
+        let nowhere = blamed.is_none_or(|c| c.at.is_none() && c.check != Check::Retract);
+        let (at, by) = match closest {
+            Some(at) => (at, REJECTED_HERE),
+            None if nowhere => (*first, REJECTED_HERE),
+            None => (*first, REJECTED_ON_THE_WAY),
+        };
+        if let Some(place) = self.place(at) {
+            place.rejected = place.rejected.saturating_add(by);
         }
-        true
+        closest.is_some() || nowhere
     }
 
     /// Takes note of how an approved motion ended; `scene` is the one it was planned on.

@@ -8,7 +8,10 @@
 //! [`ALONG_MM`] beyond that; half of it is taken off as well.
 //!
 //! Clearances of [`EXACT_BELOW_MM`] and more are lower bounds, good to a voxel's diagonal, and none is
-//! reported above [`FAR_MM`]. **Units:** mm. **Allocation:** work space, once.
+//! reported above [`FAR_MM`].
+//!
+//! **Pressed from the start:** tissue may have moved onto a shaft that stood clear of it. Such a motion, out of the head above all,
+//! must ease what it began with: see [`Easing`]. **Units:** mm. **Allocation:** work space, once.
 
 use crate::cubes::Cubes;
 use crate::limits::LimitValues;
@@ -27,6 +30,10 @@ pub const ALONG_MM: f64 = 0.2;
 const STRETCH: f64 = 1.25;
 /// Clearances below this are exact, above it lower bounds.
 pub const EXACT_BELOW_MM: f64 = 5.0;
+
+/// A motion that starts pressed deeper into tissue than the limit may ease it up to so many times the limit; from deeper a person must
+/// bring it out.
+const EASED_MOST: f64 = 2.0;
 
 /// Worst value so far, and where.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +61,54 @@ impl Worst {
         if value > self.value || value.is_nan() {
             *self = Self { value: if value.is_nan() { f64::INFINITY } else { value }, knot, at: Some(at) };
         }
+    }
+
+    /// The same of another worst.
+    fn most_of(&mut self, other: Self) {
+        if other.value > self.value {
+            *self = other;
+        }
+    }
+}
+
+/// How deep a motion may be pressed into tissue that it began deeper in than the limit, or within a step of it: never deeper than it
+/// was at any sample before, but for one step's travel, until it is within the limit, and within the limit from then on. Until then
+/// the tip goes no deeper into the head either; and it ends no deeper than it began, so that motions do not add up.
+#[derive(Debug, Clone, Copy)]
+struct Easing {
+    start_mm: f64,
+    allowed_mm: f64,
+    tip_deepest_mm: f64,
+}
+
+impl Easing {
+    /// From how deep the start is pressed, and how deep in the head its tip is.
+    fn of(start_mm: f64, tip_mm: f64, limits: &LimitValues) -> Self {
+        let limit = limits.indentation_mm;
+        let deeper_mm = start_mm + limits.step_mm;
+        let eased = deeper_mm > limit && start_mm <= EASED_MOST * limit;
+        let allowed_mm = if eased { deeper_mm } else { limit };
+        Self { start_mm, allowed_mm, tip_deepest_mm: tip_mm + limits.step_mm }
+    }
+
+    fn is_needed(&self, limits: &LimitValues) -> bool {
+        self.allowed_mm > limits.indentation_mm
+    }
+
+    /// What a sample counts as: the limit at most where it eases what was, its own value else.
+    fn judge(&mut self, here: Worst, tip_mm: f64, limits: &LimitValues) -> Worst {
+        let limit = limits.indentation_mm;
+        if here.value > self.allowed_mm || tip_mm > self.tip_deepest_mm {
+            return here;
+        }
+        self.allowed_mm = self.allowed_mm.min((here.value + limits.step_mm).max(limit));
+        Worst { value: here.value.min(limit), ..here }
+    }
+
+    /// What the last sample counts as.
+    fn judge_end(&self, here: Worst, limits: &LimitValues) -> Worst {
+        let limit = limits.indentation_mm;
+        if here.value > self.start_mm.max(limit) { here } else { Worst { value: here.value.min(limit), ..here } }
     }
 }
 
@@ -209,6 +264,7 @@ impl Sweep {
         self.due_mm.resize(obstacles.vessels.len(), 0.0);
         let pairs = own_pairs(mounted, limits);
         let mut energised_from = None;
+        let mut easing = None;
         for sample in samples {
             own(mounted, &pairs, sample, &mut worst.own);
             rim(mounted, obstacles, sample, limits, &mut worst.rim);
@@ -220,7 +276,18 @@ impl Sweep {
                 self.removed.push(tips[until]);
             }
             energised_from = sample.energised.then_some(until + 1).filter(|from| *from < tips.len());
-            self.indentation(mounted, obstacles, sample, limits, &mut worst.indentation);
+            let pressed = |from: Worst| self.pressed(mounted, obstacles, sample, limits, from);
+            let tip_mm = obstacles.depth(&sample.posture.tip);
+            let easing = easing.get_or_insert_with(|| Easing::of(pressed(Worst::new(0.0)).value, tip_mm, limits));
+            if easing.is_needed(limits) {
+                let here = pressed(Worst::new(0.0));
+                worst.indentation.most_of(easing.judge(here, tip_mm, limits));
+                if samples.last().is_some_and(|last| last.knot == sample.knot) {
+                    worst.indentation.most_of(easing.judge_end(here, limits));
+                }
+            } else {
+                worst.indentation = pressed(worst.indentation);
+            }
         }
         worst
     }
@@ -250,14 +317,15 @@ impl Sweep {
         }
     }
 
-    fn indentation(
+    /// The deepest that a sample is pressed into tissue, if it is deeper than `worst`.
+    fn pressed(
         &self,
         mounted: &Mounted,
         obstacles: &Obstacles,
         sample: &Sample,
         limits: &LimitValues,
-        worst: &mut Worst,
-    ) {
+        mut worst: Worst,
+    ) -> Worst {
         let thick = mounted.mount.shaft_radius_mm + sample.slack_mm;
         let shaft = sample.posture.shaft();
         let length = shaft.length();
@@ -271,7 +339,7 @@ impl Sweep {
             }
             worst.most(depth, sample.knot, at);
             if s >= length {
-                return;
+                return worst;
             }
             // The field changes by at most about 1 mm a mm; half of what it allows, to be safe.
             s = (s + (0.5 * (worst.value - depth)).max(0.5)).min(length);

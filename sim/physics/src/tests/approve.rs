@@ -1,10 +1,10 @@
 //! What is approved, and that it is always the same.
 
-use super::phantom::{NOW, Phantom, down, long, to};
+use super::phantom::{NOW, Phantom, down, long, stamp, to};
 use super::{failed, step};
 use crate::{LimitValues, Limits, Validate, ValidateOut};
 use bregma_core::arm::ArmModelId;
-use bregma_core::flow::{Check, Energy, Sequence};
+use bregma_core::flow::{Check, Energy, Sequence, voxel};
 use bregma_core::stage::Stage;
 use bregma_core::time::Duration;
 use proptest::prelude::*;
@@ -94,6 +94,52 @@ fn a_shaft_may_follow_its_tip_into_what_the_tip_removed() {
     // And so is a sweep to the side with the shaft in it.
     let drag = phantom.motion([to(0.0, 0.0, 39.0, 4.0, Energy::CUT), to(6.0, 0.0, 39.0, 4.0, Energy::CUT)]);
     let out = step(&phantom, LimitValues::USUAL, &phantom.input(vec![drag]));
+    assert_eq!(failed(&out).check, Check::Indentation);
+}
+
+/// Standing 6 mm deep in the corridor's end, and then tissue from one side closes on the shaft by so much, mm.
+fn closed_in(by_mm: f64) -> Phantom {
+    let mut phantom = Phantom::new().at(down(0.0, 0.0, 54.0));
+    let grid = phantom.scene.grid;
+    let mut scene = bregma_core::flow::Scene::clone(&phantom.scene);
+    for (i, state) in scene.state.iter_mut().enumerate() {
+        let at = grid.centre(grid.voxel(i));
+        // The tissue's surface lies between the centres of voxels.
+        if at.x > 1.25 - by_mm && at.z < 70.0 && *state & voxel::BRAIN != 0 {
+            *state &= !voxel::CAVITY;
+        }
+    }
+    phantom.scene = std::sync::Arc::new(stamp(scene, NOW));
+    phantom
+}
+
+#[test]
+fn a_shaft_that_tissue_has_closed_on_may_ease_it_and_never_press_on() {
+    let phantom = closed_in(2.5);
+    let motion = |x: f64, z: f64| phantom.motion([to(x, 0.0, z, 5.0, Energy::OFF)]);
+    let approved = |x, z| step(&phantom, LimitValues::USUAL, &phantom.input(vec![motion(x, z)])).approved;
+    // Straight out, as the way out that comes with every approval, and off to the side.
+    for (x, z) in [(0.0, 60.0), (-1.5, 54.0)] {
+        let record = approved(x, z).expect("it eases").record().clone();
+        let pressed = record.worst.iter().find(|c| c.check == Check::Indentation).expect("measured");
+        assert!(pressed.value == pressed.limit, "counts as the limit, neither more nor less: {}", pressed.value);
+    }
+    for (x, z) in [(1.0, 54.0), (0.0, 50.0)] {
+        let out = step(&phantom, LimitValues::USUAL, &phantom.input(vec![motion(x, z)]));
+        let pressed = *out.verdicts[0].checks.iter().find(|c| c.check == Check::Indentation).expect("measured");
+        assert!(!pressed.passed && pressed.value > 2.0 + pressed.limit * 0.1, "{}", crate::words(&pressed));
+    }
+    // Out of the tissue and then into it again, no deeper than at the start.
+    let there_and_back = phantom.motion([to(-2.5, 0.0, 54.0, 5.0, Energy::OFF), to(0.0, 0.0, 54.0, 5.0, Energy::OFF)]);
+    let out = step(&phantom, LimitValues::USUAL, &phantom.input(vec![there_and_back]));
+    assert_eq!(failed(&out).check, Check::Indentation);
+    // Deeper than twice the limit nothing moves by itself.
+    let phantom = closed_in(6.0);
+    let out = step(
+        &phantom,
+        LimitValues::USUAL,
+        &phantom.input(vec![phantom.motion([to(-1.5, 0.0, 54.0, 5.0, Energy::OFF)])]),
+    );
     assert_eq!(failed(&out).check, Check::Indentation);
 }
 

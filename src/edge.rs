@@ -6,6 +6,7 @@
 //! the gate sees: unknown is invalid.
 
 use crate::events::Events;
+use crate::keeper::Keeper;
 use bregma_core::devices::{Arm, DeviceFault, EnablingInput, Instrument, Tracker};
 use bregma_core::flow::{ArmState, Consent, Energy, Heartbeat, InstrumentState, Sent, TipPose};
 use bregma_core::time::{Clock, Duration, Instant, RealClock};
@@ -91,6 +92,8 @@ pub struct TrackerEdge {
     pub tracker: Box<dyn Tracker>,
     /// What it says.
     pub tips: Publisher<TipPose>,
+    /// Who hears where the reference array is.
+    pub keeper: Keeper,
     /// Where faults are told.
     pub events: Events,
 }
@@ -106,9 +109,13 @@ impl Edge for TrackerEdge {
         loop {
             match self.tracker.poll(now) {
                 Ok(Some(tip)) => self.tips.publish(tip),
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(why) => return self.events.say(now, why.to_string()),
             }
+        }
+        match self.tracker.reference(now) {
+            Ok(array) => array.iter().for_each(|array| self.keeper.hears(now, array)),
+            Err(why) => self.events.say(now, why.to_string()),
         }
     }
 }

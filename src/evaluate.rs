@@ -1,17 +1,17 @@
 //! Compares what the runtime believed with what was true, from outside the flow.
 //!
-//! Ground truth is the digital patient's own; nothing here is ever shown to a stage. The *static* rung of the
-//! ladder is built from the runtime's own first segmentation minus the volume that the tracked tip swept
-//! since, on the same observations. **Units:** mm, mL.
+//! Ground truth is the digital patient's own; nothing here is ever shown to a stage. The lower rungs of the ladder are
+//! [`crate::ladder`]'s. **Units:** mm, mL.
 
 use crate::field::SignedField;
+use crate::ladder::Rungs;
 use crate::report::{
     Case, Coverage, Ladder, LaneLoss, Latency, MarginError, Motions, Outcome, Spread, StageAge, StageTimes,
 };
 use crate::session::Supervisor;
 use crate::surgeon::Ended;
 use bregma_bridge::checker;
-use bregma_core::flow::{Scene, voxel};
+use bregma_core::flow::Scene;
 use bregma_core::lane::Gauge;
 use bregma_core::runner::StageStats;
 use bregma_core::time::{Duration, Instant};
@@ -23,35 +23,35 @@ use std::sync::Arc;
 pub struct Evaluator {
     every: Duration,
     last: Option<Instant>,
-    first_core: Option<Vec<bool>>,
+    rungs: Rungs,
     signed: SignedField,
     visible: Vec<f64>,
     hidden: Vec<f64>,
     tip: Vec<f64>,
     still: Vec<f64>,
+    moved: Vec<f64>,
 }
 
 impl Evaluator {
-    /// Compares a scene every so often.
+    /// Compares a scene every so often, and what the lower rungs of the ladder would have had in its place.
     #[must_use]
-    pub fn new(every: Duration) -> Self {
+    pub fn new(every: Duration, rungs: Rungs) -> Self {
         Self {
             every,
             last: None,
-            first_core: None,
+            rungs,
             signed: SignedField::default(),
             visible: Vec::new(),
             hidden: Vec::new(),
             tip: Vec::new(),
             still: Vec::new(),
+            moved: Vec::new(),
         }
     }
 
     /// Looks at a scene when one is due.
     pub fn look(&mut self, scene: &Scene, world: &SharedWorld) {
-        if self.first_core.is_none() {
-            self.first_core = Some(scene.residual.iter().map(|p| *p >= 128).collect());
-        }
+        self.rungs.begin(scene);
         let due = self.last.and_then(|at| scene.captured.since(at)).is_none_or(|age| age >= self.every);
         if !due {
             return;
@@ -62,11 +62,12 @@ impl Evaluator {
         self.hidden.extend(errors.hidden.iter().map(|e| f64::from(*e)));
         self.tip.extend(errors.tip.map(f64::from));
 
-        if let Some(first) = &self.first_core {
-            let left = first.iter().zip(&scene.state).map(|(core, state)| *core && state & voxel::CAVITY == 0);
-            let errors = world.margin_errors(scene, Some(self.signed.of(left)));
+        let cores = [self.rungs.static_core(scene), self.rungs.moved_core(scene)];
+        for (core, rung) in cores.into_iter().zip([&mut self.still, &mut self.moved]) {
+            let Some(core) = core else { continue };
+            let errors = world.margin_errors(scene, Some(self.signed.of(core.into_iter())));
             let all = errors.visible.iter().chain(&errors.hidden).chain(&errors.tip);
-            self.still.extend(all.map(|e| f64::from(*e)));
+            rung.extend(all.map(|e| f64::from(*e)));
         }
     }
 }
@@ -162,7 +163,7 @@ impl Evaluator {
             ladder: Ladder {
                 static_preoperative: Some(still),
                 reregistered: None,
-                surface_shift: None,
+                surface_shift: (!self.moved.is_empty()).then(|| Spread::of(&mut self.moved)),
                 classical: Some(overall),
                 network: None,
             },

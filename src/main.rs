@@ -12,6 +12,8 @@ mod edge;
 mod evaluate;
 mod events;
 mod field;
+mod keeper;
+mod ladder;
 mod learning;
 mod oracle;
 mod patients;

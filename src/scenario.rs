@@ -12,6 +12,7 @@ use crate::config::{Config, PatientSource};
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
 use crate::events::Events;
+use crate::ladder::{Rungs, Still};
 use crate::oracle::Oracle;
 use crate::pipeline::{self, Flowing, Hooks, Topics};
 use crate::report::{Case, Oracles, Outcome};
@@ -180,6 +181,7 @@ pub struct Run {
     pub runner: LockStep,
     /// Who watches.
     pub supervisor: Supervisor,
+    latches: Latches,
     flowing: Arc<Flowing>,
     evaluator: Evaluator,
     picture_every: Duration,
@@ -228,15 +230,20 @@ impl Run {
         let mut topics = Topics::new();
         let supervisor = Supervisor::hang(&mut topics);
         let hooks = Hooks {
-            latches,
+            latches: latches.clone(),
             events: events.clone(),
             flowing: Arc::clone(&flowing),
             plan_steps: Box::new(|_| {}),
             validate_steps: Box::new(|_| {}),
             command_steps: Box::new(|_| {}),
         };
+        let still = config.follow_shift.then(|| Still::hang(&mut topics, session::align_settings(config, &theatre)));
         let (house, doors) = pipeline::build(topics, made.stages, hooks);
         let mut runner = LockStep::new(clock.clone());
+        let still = still.map(|(still, node)| {
+            runner.add_boxed(Box::new(node));
+            still
+        });
         // In the order of the flow: one pass carries a frame from align to the gate.
         runner.add_boxed(wrap.wrap(Box::new(house.align)));
         runner.add_boxed(wrap.wrap(Box::new(house.perceive)));
@@ -244,7 +251,7 @@ impl Run {
         runner.add_boxed(wrap.wrap(Box::new(house.validate)));
         runner.add_boxed(wrap.wrap(Box::new(house.command)));
 
-        let (edges, outside) = session::open_doors(doors, &theatre, volumes, &world, &events);
+        let (edges, outside) = session::open_doors(doors, &theatre, volumes, &world, &latches, &events)?;
         let session::WorldEdges { arm, tracker, person } = edges;
         let camera: Box<dyn Camera> = Box::new(world.camera());
         let [width, height] = camera.size_px();
@@ -264,8 +271,9 @@ impl Run {
             outside,
             runner,
             supervisor,
+            latches,
             flowing,
-            evaluator: Evaluator::new(every),
+            evaluator: Evaluator::new(every, Rungs::new(still)),
             picture_every: between(suite.perceive_hz)?,
             picture_due: Instant::START,
             settled: (Sequence(0), 0),
@@ -296,8 +304,9 @@ impl Run {
         }
         self.runner.settle()?;
         let scene = self.supervisor.look();
-        self.supervisor.attend(now, &self.world);
+        self.supervisor.attend(now, &self.world, &self.outside.keeper);
         if let Some(order) = self.supervisor.next_order(now) {
+            session::goes_on(order, &self.latches);
             self.outside.orders.publish(order);
         }
         if let Some(scene) = scene {

@@ -9,17 +9,20 @@ pub mod live;
 use crate::config::{Config, PatientSource};
 use crate::edge::{ArmEdge, PersonEdge, TrackerEdge};
 use crate::events::Events;
+use crate::keeper::Keeper;
 use crate::patients;
 use crate::pipeline::{Doors, Stages};
 use crate::surgeon::{Ended, Surgeon};
 use anyhow::Context;
 use bregma_core::digest::{Digest, Digester};
+use bregma_core::faults::Reason;
 use bregma_core::flow::{
     Anatomy, ApprovedRecord, ArmMount, CameraCalibration, Check, GateState, Modality, Order, Plan, Proposal,
     RangeImage, Registration, Scene, Sent, Sequence, Verdict, VideoFrame, Volume,
 };
 use bregma_core::lane::Gauge;
 use bregma_core::lane::Overflow::{DropOldest, Refuse};
+use bregma_core::runner::Latches;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::{Publisher, Subscriber};
 use bregma_ingest::mri;
@@ -37,8 +40,8 @@ pub struct Theatre {
     pub camera: CameraCalibration,
     /// How the arm stands.
     pub mount: ArmMount,
-    /// How the patient lies in the tracker's world.
-    pub registration: Registration,
+    /// How the patient lies in the tracker's world, where that is known from the start.
+    pub registration: Option<Registration>,
     /// What was planned and known before.
     pub anatomy: Arc<Anatomy>,
 }
@@ -154,7 +157,7 @@ impl Simulated {
         Theatre {
             camera: self.world.camera_calibration(),
             mount: self.world.arm_mount(),
-            registration: self.world.registration(),
+            registration: Some(self.world.registration()),
             anatomy: Arc::new(self.patient.anatomy()),
         }
     }
@@ -171,6 +174,16 @@ impl Simulated {
             .zip([Modality::T1c, Modality::Flair])
             .map(|(path, modality)| Ok(Arc::new(mri::read_in_frame(path, modality, self.patient.uid())?)))
             .collect()
+    }
+}
+
+/// Faults that a person may go on after: what caused them is over when the next step is taken.
+const PASSING: [Reason; 3] = [Reason::GateOverran, Reason::StagePanicked, Reason::StageFaulted];
+
+/// With an order to go on, faults of the moment are forgotten: a stage that faults again latches again.
+pub fn goes_on(order: Order, latches: &Latches) {
+    if matches!(order, Order::Resume | Order::ClearFault | Order::Arm) {
+        PASSING.into_iter().for_each(|reason| latches.clear(reason));
     }
 }
 
@@ -229,10 +242,15 @@ impl Supervisor {
         }
     }
 
-    /// Has the surgeon look into a simulated wound, hold the pedal or not, and treat what bleeds.
-    pub fn attend(&mut self, now: Instant, world: &SharedWorld) {
+    /// Has the surgeon look into a simulated wound, hold the pedal or not, treat what bleeds, and register the patient anew where
+    /// that is needed.
+    pub fn attend(&mut self, now: Instant, world: &SharedWorld, keeper: &Keeper) {
         if now >= self.looks {
             self.looks = now + GLANCE;
+            self.surgeon.sees_registration(now, keeper.lost());
+            if self.surgeon.registers(now) {
+                keeper.register(world.register_anew());
+            }
             self.surgeon.sees_wound(now, world.sight());
             if self.surgeon.treats() {
                 // Refused while the tip is in the head: the next look tries again.
@@ -322,24 +340,30 @@ pub struct Outside {
     pub ranges: Publisher<Arc<RangeImage>>,
     /// Orders.
     pub orders: Publisher<Order>,
+    /// Who keeps the registration.
+    pub keeper: Keeper,
     /// Counters of every lane of the house.
     pub gauges: Vec<Arc<Gauge>>,
 }
 
 /// Hands the doors to a world's devices, and publishes what does not change.
+///
+/// # Errors
+/// As [`Keeper::new`].
 pub fn open_doors(
     doors: Doors,
     theatre: &Theatre,
     volumes: &[Arc<Volume>],
     world: &SharedWorld,
+    latches: &Latches,
     events: &Events,
-) -> (WorldEdges, Outside) {
+) -> anyhow::Result<(WorldEdges, Outside)> {
     let Doors {
         video,
         ranges,
         tips,
         volumes: mut scans,
-        mut registration,
+        registration,
         mut anatomy,
         arm,
         instrument,
@@ -350,7 +374,8 @@ pub fn open_doors(
         gauges,
     } = doors;
     anatomy.publish(Arc::clone(&theatre.anatomy));
-    registration.publish(theatre.registration);
+    let keeper = Keeper::new(registration, latches.clone(), events.clone())?;
+    theatre.registration.into_iter().for_each(|registration| keeper.register(registration));
     for volume in volumes {
         scans.publish(Arc::clone(volume));
     }
@@ -362,7 +387,8 @@ pub fn open_doors(
         instrument_states: instrument,
         events: events.clone(),
     };
-    let tracker = TrackerEdge { tracker: Box::new(world.tracker()), tips, events: events.clone() };
+    let tracker =
+        TrackerEdge { tracker: Box::new(world.tracker()), tips, keeper: keeper.clone(), events: events.clone() };
     let person = PersonEdge {
         pedal: Box::new(world.pedal()),
         consents: consent,
@@ -370,5 +396,5 @@ pub fn open_doors(
         beats: 0,
         events: events.clone(),
     };
-    (WorldEdges { arm, tracker, person }, Outside { video, ranges, orders, gauges })
+    Ok((WorldEdges { arm, tracker, person }, Outside { video, ranges, orders, keeper, gauges }))
 }

@@ -78,14 +78,14 @@ pub fn case(config: &Config, kind: WorldKind, seed: u64, seconds: f64) -> anyhow
     let theatre = session::Theatre {
         camera: world.camera_calibration(),
         mount: world.arm_mount(),
-        registration: world.registration(),
+        registration: Some(world.registration()),
         anatomy: Arc::new(patient.anatomy()),
     };
     let mut input = align::In::default();
     let scans = [Modality::T1c, Modality::Flair].map(|modality| Arc::new(patient.scan(modality)));
     input.volumes.set(scans.into_iter().zip(1..).map(|(value, number)| Numbered { number, value }));
     input.anatomy.set(1, Arc::clone(&theatre.anatomy));
-    input.registration.set(1, theatre.registration);
+    input.registration.set(1, world.registration());
     let follows = align::Settings { shift: Some(Default::default()), ..session::align_settings(config, &theatre) };
     let mut align = Align::new(follows);
     let mut camera = world.camera();
@@ -119,7 +119,7 @@ pub fn case(config: &Config, kind: WorldKind, seed: u64, seconds: f64) -> anyhow
     let frame = newest.context("align makes a frame of every picture")?;
     let scan = |modality| Scan::new(Arc::new(patient.scan(modality)));
     let mut blind = Follower::new(Default::default(), theatre.camera.size_px);
-    let up = theatre.registration.up.map(Into::into);
+    let up = world.registration().up.map(Into::into);
     blind.begin(&theatre.anatomy, &scan(Modality::T1c)?, None, &theatre.camera, up, false);
     let expected = blind.shift();
     let mut ratios = Vec::new();

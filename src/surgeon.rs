@@ -2,7 +2,7 @@
 //!
 //! Arms when the first scene is there, orders Resume after a hold whose reason is gone, takes the tip out
 //! when held for too long, and ends the case when the planner asks for it or when nothing goes on any more.
-//! Heavy bleeding or lost sight ends autonomy for a while:
+//! Heavy bleeding, lost sight or a registration that no longer holds ends autonomy for a while:
 //!
 //! ```text
 //! watching ─► stopping (pedal up) ─► leaving (pedal down, retract; pedal up and disarm outside) ─► treating ─► watching
@@ -25,6 +25,8 @@ const BLIND: Duration = Duration::from_secs(3);
 const COVERED: f64 = 0.5;
 /// Or when something lies in front of that share of the picture's middle.
 const OCCLUDED: f64 = 0.8;
+/// Touching the landmarks again takes so long.
+const REGISTERS: Duration = Duration::from_secs(45);
 /// Within that time the arm must be out of the head.
 const OUT_WITHIN: Duration = Duration::from_secs(120);
 
@@ -64,6 +66,9 @@ pub struct Surgeon {
     sight: SurgeonSight,
     blind_since: Option<Instant>,
     treats: bool,
+    /// Whether the registration no longer holds, and since when landmarks are touched again.
+    unregistered: bool,
+    touching: Option<Instant>,
     handovers: u64,
 }
 
@@ -90,6 +95,22 @@ impl Surgeon {
         self.ended.get_or_insert(ended);
     }
 
+    /// The display says whether the registration still holds.
+    pub fn sees_registration(&mut self, now: Instant, lost: bool) {
+        self.unregistered = lost;
+        self.touching = (lost && self.care == Care::Treating).then(|| self.touching.unwrap_or(now));
+        if lost && self.care == Care::Watching && self.seen_scene && self.ended.is_none() {
+            self.care = Care::Stopping;
+            self.handovers += 1;
+        }
+    }
+
+    /// Whether the last landmark was touched just now.
+    #[must_use]
+    pub fn registers(&self, now: Instant) -> bool {
+        self.touching.and_then(|since| now.since(since)).is_some_and(|age| age >= REGISTERS)
+    }
+
     /// Looks into the wound.
     pub fn sees_wound(&mut self, now: Instant, sight: SurgeonSight) {
         self.sight = sight;
@@ -105,7 +126,9 @@ impl Surgeon {
             }
             Care::Treating if sight.treating => self.treats = false,
             // It was begun, it is over, and the wound can be seen again.
-            Care::Treating if !self.treats && !blind && !sight.heavy_bleeding => self.care = Care::Watching,
+            Care::Treating if !self.treats && !blind && !sight.heavy_bleeding && !self.unregistered => {
+                self.care = Care::Watching;
+            }
             // What came meanwhile is treated, too; what only stands in the way is waited for.
             Care::Treating => self.treats |= sight.heavy_bleeding || sight.covered >= COVERED,
             Care::Stopping | Care::Leaving { .. } => {}
@@ -156,7 +179,7 @@ impl Surgeon {
                     (true, GateState::Active | GateState::Armed | GateState::Hold) => Some(Order::Retract),
                     (false, GateState::Disarmed) => {
                         self.care = Care::Treating;
-                        self.treats = true;
+                        self.treats = !self.unregistered;
                         None
                     }
                     (false, GateState::Active | GateState::Armed | GateState::Hold) => Some(Order::Disarm),
@@ -264,6 +287,31 @@ mod tests {
         assert!(surgeon.pedal());
         assert_eq!(surgeon.orders(at(70_000), &sent(GateState::Disarmed, false)), Some(Order::Arm));
         assert_eq!(surgeon.handovers(), 1);
+    }
+
+    #[test]
+    fn without_a_registration_the_arm_comes_out_and_the_landmarks_are_touched_again() {
+        let mut surgeon = Surgeon::new();
+        surgeon.sees_scene();
+        surgeon.sees_registration(at(0), false);
+        assert!(surgeon.pedal());
+        surgeon.sees_registration(at(1000), true);
+        surgeon.sees_wound(at(1000), SurgeonSight { inside: true, ..SurgeonSight::default() });
+        assert!(!surgeon.pedal() && !surgeon.registers(at(1000)));
+        assert_eq!(surgeon.orders(at(1500), &sent(GateState::Hold, false)), None);
+        assert_eq!(surgeon.orders(at(2100), &sent(GateState::Hold, false)), Some(Order::Retract));
+        surgeon.sees_wound(at(9000), SurgeonSight::default());
+        assert_eq!(surgeon.orders(at(9000), &sent(GateState::Armed, false)), Some(Order::Disarm));
+        assert_eq!(surgeon.orders(at(9600), &sent(GateState::Disarmed, false)), None);
+        surgeon.sees_registration(at(9750), true);
+        surgeon.sees_wound(at(9750), SurgeonSight::default());
+        surgeon.sees_registration(at(50_000), true);
+        assert!(!surgeon.pedal() && !surgeon.registers(at(50_000)) && surgeon.registers(at(54_750)));
+        assert_eq!(surgeon.orders(at(54_900), &sent(GateState::Disarmed, false)), None);
+        surgeon.sees_registration(at(55_000), false);
+        surgeon.sees_wound(at(55_000), SurgeonSight::default());
+        assert_eq!(surgeon.orders(at(56_000), &sent(GateState::Disarmed, false)), Some(Order::Arm));
+        assert_eq!((surgeon.handovers(), surgeon.ended()), (1, None));
     }
 
     #[test]

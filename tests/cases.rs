@@ -71,6 +71,21 @@ fn faults_end_in_a_hold_or_outside_and_a_bleeding_is_handed_over() {
     }
 }
 
+#[test]
+fn a_bumped_reference_array_ends_the_registration_and_the_case_goes_on_with_a_new_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/bumped.toml");
+    let (status, text) = said(&bregma(folder.path(), &["scenario", "run", "--suite", suite, "--report", "a.json"]));
+    assert_eq!(status, 0, "{text}");
+    let report = json(&folder.path().join("a.json"));
+    assert_eq!(report["summary"]["executed_unapproved"], 0, "{text}");
+    assert_eq!(report["summary"]["forbidden_violations"], 0, "{text}");
+    let case = &report["cases"][0];
+    assert_eq!(case["handovers"], 1, "the arm was taken out once: {case}");
+    assert!(case["extent_of_resection"].as_f64().expect("a share") > 0.5, "and went on: {case}");
+    assert!(!case["reason"].as_str().expect("words").contains("no longer holds"), "{case}");
+}
+
 const CASE_FIELDS: &[&str] = &[
     "seed",
     "world",

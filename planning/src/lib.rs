@@ -8,6 +8,7 @@
 //! proposal is tried by the validator first. **Not protected against:** a scene that is wrong; the planner
 //! believes its bytes.
 
+mod anchor;
 mod field;
 mod greedy;
 mod memory;
@@ -18,6 +19,7 @@ mod stage;
 #[cfg(test)]
 mod world;
 
+pub use anchor::SHARE_MAX as DOUBTFUL_SHARE_MAX;
 pub use greedy::Greedy;
 pub use memory::{Ending, Memory};
 pub use planner::{Planner, View};

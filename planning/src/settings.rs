@@ -34,12 +34,19 @@ pub struct PlanSettings {
     pub retry: Duration,
     /// Without any approval for so long since the first plan that failed, the surgeon is asked and the case ends.
     pub give_up: Duration,
+    /// Where errors forbid too much of the residual core, the surgeon is asked for a new MRI or registration; after so long without
+    /// one the planner goes on.
+    pub answer: Duration,
 }
 
 impl PlanSettings {
-    /// 2 s of silence, 0.5 s between retries, 60 s until the surgeon is asked.
-    pub const STANDARD: Self =
-        Self { silence: Duration::from_secs(2), retry: Duration::from_millis(500), give_up: Duration::from_secs(60) };
+    /// 2 s of silence, 0.5 s between retries, 60 s until the surgeon is asked, 5 s for an answer.
+    pub const STANDARD: Self = Self {
+        silence: Duration::from_secs(2),
+        retry: Duration::from_millis(500),
+        give_up: Duration::from_secs(60),
+        answer: Duration::from_secs(5),
+    };
 
     /// Whether all are in range.
     ///
@@ -48,7 +55,8 @@ impl PlanSettings {
     pub fn check(&self) -> Result<(), OutOfRange> {
         within("silence_s", self.silence.secs_f64(), 0.2, 60.0)?;
         within("retry_s", self.retry.secs_f64(), 0.0, 10.0)?;
-        within("give_up_s", self.give_up.secs_f64(), 1.0, 3600.0)
+        within("give_up_s", self.give_up.secs_f64(), 1.0, 3600.0)?;
+        within("answer_s", self.answer.secs_f64(), 0.0, 600.0)
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! A plan is published when the gate is Armed and plays nothing, the scene was captured after the last
 //! motion ended, and the plan before is settled: all its candidates were rejected, its motion finished, was
-//! withdrawn or held, or nothing was heard of it for [`PlanSettings::silence`].
+//! withdrawn or held, or nothing was heard of it for [`PlanSettings::silence`]. Where errors forbid too much of the residual core,
+//! re-anchoring is proposed instead of cutting: [`crate::anchor`].
 //!
 //! **Units and frames:** mm, patient LPS of the scene's own frame of reference. **Allocation:** per plan,
 //! none per step without one. **Invariant:** after [`Request::Finish`] it publishes nothing more.
 //! **Not protected against:** a gate that lies about its joints; the validator compares them with the
 //! tracked tip.
 
+use crate::anchor::Anchor;
 use crate::memory::{Ending, Memory};
 use crate::planner::{Planner, View};
 use crate::settings::{OutOfRange, PlanSettings};
@@ -99,6 +101,8 @@ pub enum Waiting {
     Scene,
     /// A moment, after a rejection that passes with time.
     Retry,
+    /// The surgeon, who was asked for a new MRI or registration.
+    Answer,
     /// Nothing more: the case is finished.
     Finished,
 }
@@ -128,6 +132,8 @@ pub struct PlanStage {
     was_moving: bool,
     still_since: Instant,
     retry_at: Instant,
+    anchor: Anchor,
+    answer_at: Instant,
     failing_since: Option<Instant>,
     gave_up: bool,
     done: bool,
@@ -187,6 +193,8 @@ impl PlanStage {
             was_moving: false,
             still_since: Instant::START,
             retry_at: Instant::START,
+            anchor: Anchor::default(),
+            answer_at: Instant::START,
             failing_since: None,
             gave_up: false,
             done: false,
@@ -285,6 +293,8 @@ impl PlanStage {
             Some(Waiting::Scene)
         } else if now < self.retry_at {
             Some(Waiting::Retry)
+        } else if now < self.answer_at {
+            Some(Waiting::Answer)
         } else {
             None
         }
@@ -307,6 +317,10 @@ impl PlanStage {
         let given_up =
             self.failing_since.and_then(|since| now.since(since)).is_some_and(|d| d >= self.settings.give_up);
         if !given_up {
+            if self.anchor.asks(view.scene) {
+                self.answer_at = now + self.settings.answer;
+                return Proposal::Request(Request::NewMri);
+            }
             return self.planner.propose(view);
         }
         if self.gave_up {

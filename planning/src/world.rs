@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub core: Vec<bool>,
     pub state: Vec<u8>,
     pub healthy_cut: usize,
+    pub doubtful_ml: f64,
     initial: Vec<bool>,
 }
 
@@ -61,7 +62,7 @@ impl World {
                 core[i] = true;
             }
         }
-        Self { anatomy, grid, initial: core.clone(), core, state, healthy_cut: 0 }
+        Self { anatomy, grid, initial: core.clone(), core, state, healthy_cut: 0, doubtful_ml: 0.0 }
     }
 
     /// Forbids a ball.
@@ -81,6 +82,7 @@ impl World {
             *to = if *core { 220 } else { 10 };
         }
         scene.residual_ml = self.core_ml();
+        scene.doubtful_ml = self.doubtful_ml;
         scene
     }
 

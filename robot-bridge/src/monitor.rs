@@ -176,6 +176,7 @@ const fn keeps_from_leaving(reason: Reason) -> bool {
         | Reason::VideoLost
         | Reason::LineOfSightLost
         | Reason::Ordered
-        | Reason::HeldTooLong => false,
+        | Reason::HeldTooLong
+        | Reason::RegistrationLost => false,
     }
 }

@@ -1,7 +1,7 @@
 //! `bregma check`: what a configuration comes to, and what of it is reachable.
 
 use super::{Goal, say};
-use crate::config::{Config, Source};
+use crate::config::{Config, RegistrationSource, Source};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -32,6 +32,9 @@ pub fn run(path: &Path) -> anyhow::Result<Goal> {
             tell(&format!("FLAIR {}", flair.display()), exists(flair));
         }
         tell(&format!("anatomy {}", t.anatomy.display()), exists(&t.anatomy));
+        if let RegistrationSource::File { path, .. } = &t.registration {
+            tell(&format!("registration {}", path.display()), exists(path));
+        }
         tell(&format!("tracking on {}", t.tracking_address), port(t.tracking_address));
         let parsed = bregma_ingest::video::parses(&t.launch).err().map(|e| format!("NO: {e}"));
         tell("video launch string", parsed);

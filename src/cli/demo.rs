@@ -5,6 +5,7 @@ use crate::config::{Config, Source};
 use crate::display::Options;
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
+use crate::ladder::Rungs;
 use crate::report::{Case, CaseReport, Head, Outcome, SCHEMA};
 use crate::session::engines::Engines;
 use crate::session::{self, Simulated, WorldEdges, live};
@@ -81,8 +82,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     };
     let (mut running, doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;
     let (WorldEdges { arm, tracker, person }, outside) =
-        session::open_doors(doors, &theatre, &volumes, &world, &running.events);
-    let session::Outside { video: frames, mut ranges, mut orders, .. } = outside;
+        session::open_doors(doors, &theatre, &volumes, &world, &running.latches, &running.events)?;
+    let session::Outside { video: frames, mut ranges, mut orders, keeper, .. } = outside;
     running.edges.spawn(WorldEdge(world.clone()))?;
     running.edges.spawn(arm)?;
     running.edges.spawn(tracker)?;
@@ -108,7 +109,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
         say(format!("live: rerun rerun+http://{}/proxy", config.display));
     }
 
-    let (evaluator, rates) = watch(args.seconds, &mut running, &mut orders, &world);
+    let (evaluator, rates) = watch(args.seconds, &mut running, &mut orders, &world, &keeper);
     drop(source_video);
     let (flowing, stages, gauges) = (running.flowing.clone(), running.figures(), running.gauges.clone());
     let (supervisor, recorded) = running.end();
@@ -157,8 +158,9 @@ fn watch(
     running: &mut live::Live,
     orders: &mut bregma_core::topic::Publisher<bregma_core::flow::Order>,
     world: &bregma_patient::SharedWorld,
+    keeper: &crate::keeper::Keeper,
 ) -> (Evaluator, (f64, Option<f64>)) {
-    let mut evaluator = Evaluator::new(EVALUATE_EVERY);
+    let mut evaluator = Evaluator::new(EVALUATE_EVERY, Rungs::default());
     let bar = ProgressBar::new(1000).with_style(
         ProgressStyle::with_template("{elapsed_precise} {bar:32} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -171,7 +173,7 @@ fn watch(
     loop {
         let now = running.clock.now();
         let scene = running.supervisor.look();
-        running.supervisor.attend(now, world);
+        running.supervisor.attend(now, world, keeper);
         running.order(now, orders);
         if let Some(scene) = scene {
             evaluator.look(&scene, world);

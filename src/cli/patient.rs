@@ -150,11 +150,12 @@ fn theatre_text(theatre: &Theatre, t1c: &str, flair: &str) -> anyhow::Result<Str
     set("video", "position_mm", list(&c.patient_from_camera.translation_mm()));
     set("video", "quaternion_xyzw", list(&c.patient_from_camera.quaternion_xyzw()));
     set("video", "error_mm", toml::Value::Float(c.error.get()));
-    let r = &theatre.registration;
-    set("registration", "translation_mm", list(&r.patient_from_reference.translation_mm()));
-    set("registration", "quaternion_xyzw", list(&r.patient_from_reference.quaternion_xyzw()));
-    set("registration", "fre_mm", toml::Value::Float(r.fre.get()));
-    set("registration", "predicted_tre_mm", toml::Value::Float(r.predicted_tre.get()));
+    if let Some(r) = &theatre.registration {
+        set("registration", "translation_mm", list(&r.patient_from_reference.translation_mm()));
+        set("registration", "quaternion_xyzw", list(&r.patient_from_reference.quaternion_xyzw()));
+        set("registration", "fre_mm", toml::Value::Float(r.fre.get()));
+        set("registration", "predicted_tre_mm", toml::Value::Float(r.predicted_tre.get()));
+    }
     set("mri", "t1c", toml::Value::String(t1c.to_owned()));
     set("mri", "flair", toml::Value::String(flair.to_owned()));
     toml::to_string(&table).context("the configuration cannot be put into TOML")

@@ -2,17 +2,18 @@
 
 use super::{Goal, RunArgs, say};
 use crate::anatomy_file;
-use crate::config::{Config, Source, Theatre as Sources};
+use crate::config::{Config, RegistrationSource, Source, Theatre as Sources};
 use crate::display::Options;
+use crate::keeper::{Keeper, RegistrationFile};
 use crate::session::engines::Engines;
 use crate::session::{self, live};
 use anyhow::{Context, bail, ensure};
 use bregma_core::arm::ArmModel;
 use bregma_core::faults::Reason;
-use bregma_core::flow::{ArmMount, Modality, Scene};
+use bregma_core::flow::{ArmMount, Modality, Registration, Scene};
 use bregma_core::frame::{FrameId, Pose};
 use bregma_core::time::{Clock, Duration, Instant};
-use bregma_ingest::tracking::{self, TrackingConfig};
+use bregma_ingest::tracking::{self, Tracked, TrackingConfig};
 use bregma_ingest::video;
 use indicatif::{ProgressBar, ProgressStyle};
 use nalgebra::Isometry3;
@@ -22,6 +23,8 @@ use std::sync::atomic::Ordering;
 /// Time between two looks of the console at the session.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Time between two looks at a registration's file.
+const READ: Duration = Duration::from_secs(1);
 /// Camera frames that readers may hold all together.
 const FRAMES: usize = 8;
 
@@ -44,13 +47,29 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
         live::Outputs { record: None, display: Options { serve: Some(config.display), rrd: None }, seed: None };
     let (mut running, mut doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;
     doors.anatomy.publish(Arc::clone(&theatre.anatomy));
-    doors.registration.publish(theatre.registration);
+    let keeper = Keeper::new(doors.registration, running.latches.clone(), running.events.clone())?;
+    let mut file = None;
+    match (&sources.registration, theatre.registration) {
+        (RegistrationSource::File { path, must_be_checked }, _) => {
+            file = Some(RegistrationFile::new(path, *must_be_checked, theatre.anatomy.frame));
+        }
+        (RegistrationSource::Here(_), Some(registration)) => keeper.register(registration),
+        (RegistrationSource::Here(_), None) => {}
+    }
+    if sources.tracking_reference.is_none() {
+        say(
+            "no `source.tracking.reference`: a reference array that is bumped will not be noticed; `register check` tells",
+        );
+    }
     for volume in volumes {
         doors.volumes.publish(volume);
     }
 
     let tracking = TrackingConfig {
         address: sources.tracking_address,
+        reference: sources.tracking_reference.clone(),
+        lag: sources.tracking_lag,
+        without_status: sources.tracking_without_status,
         ..TrackingConfig::on_loopback(
             &sources.tracking_device,
             sources.tracking_error,
@@ -59,11 +78,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
         )
     };
     let (mut tips, events, clock) = (doors.tips, running.events.clone(), running.clock.clone());
+    let hears = keeper.clone();
     let tracker = tracking::listen(
         tracking,
         running.clock.clone(),
-        move |tip| tips.publish(tip),
-        move |event| events.say(clock.now(), format!("tracking: {event:?}")),
+        move |tracked| match tracked {
+            Tracked::Tip(tip) => tips.publish(tip),
+            Tracked::Reference(array) => hears.hears(array.captured, &array),
+        },
+        move |event| events.say(clock.now(), format!("tracking: {event}")),
     )?;
     let video = video::VideoConfig {
         launch: sources.launch.clone(),
@@ -78,7 +101,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
     let source = video::open(video, Arc::new(running.clock.clone()), callbacks)?;
     say(format!("live: rerun rerun+http://{}/proxy", config.display));
     say(format!("tracking: OpenIGTLink TRANSFORM `{}` on {}", sources.tracking_device, sources.tracking_address));
-    let lost = watch(args.seconds, &mut running);
+    let lost = watch(args.seconds, &mut running, &keeper, file);
     drop(source);
     drop(tracker);
     let scenes = running.flowing.scenes.load(Ordering::Relaxed);
@@ -108,8 +131,13 @@ fn open(config: &Config, sources: &Sources) -> anyhow::Result<(session::Theatre,
     }
     let mut camera = sources.camera;
     camera.patient_from_camera = camera.patient_from_camera.claimed_between(frame, FrameId::SOLE);
-    let mut registration = sources.registration;
-    registration.patient_from_reference = registration.patient_from_reference.claimed_between(frame, FrameId::SOLE);
+    let registration = match &sources.registration {
+        RegistrationSource::Here(found) => {
+            let patient_from_reference = found.patient_from_reference.claimed_between(frame, FrameId::SOLE);
+            Some(Registration { patient_from_reference, ..*found })
+        }
+        RegistrationSource::File { .. } => None,
+    };
     let mount = unmounted(&config.arm, frame, &anatomy)?;
     Ok((session::Theatre { camera, mount, registration, anatomy: Arc::new(anatomy) }, volumes))
 }
@@ -134,15 +162,27 @@ fn unmounted(arm: &ArmModel, frame: FrameId, anatomy: &bregma_core::flow::Anatom
 }
 
 /// Watches until the time is over or the video is lost.
-fn watch(seconds: Option<f64>, running: &mut live::Live) -> Option<Reason> {
+fn watch(
+    seconds: Option<f64>,
+    running: &mut live::Live,
+    keeper: &Keeper,
+    mut file: Option<RegistrationFile>,
+) -> Option<Reason> {
     let bar = ProgressBar::new_spinner();
     bar.set_style(
         ProgressStyle::with_template("{elapsed_precise} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     let begin = running.clock.now();
     let mut told = 0;
+    let mut due = begin;
     loop {
         let now = running.clock.now();
+        if let Some(file) = file.as_mut().filter(|_| now >= due) {
+            due = now + READ;
+            if let Some(words) = file.look(now, keeper) {
+                running.events.say(now, words);
+            }
+        }
         if let Some(scene) = running.supervisor.look() {
             bar.set_message(words(&scene, now));
         }

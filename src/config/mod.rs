@@ -9,7 +9,7 @@ mod words;
 use anyhow::{Context, ensure};
 use bregma_core::arm::{ArmModel, ArmModelId};
 use bregma_core::digest::Digest;
-use bregma_core::flow::{CameraCalibration, Light, Registration};
+use bregma_core::flow::{CameraCalibration, Light, Registration, TrackingStatus};
 use bregma_core::frame::{FrameId, Pose};
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
@@ -108,8 +108,52 @@ pub struct Theatre {
     pub tracking_valid_for: Duration,
     /// How fast its error grows.
     pub tracking_drift_mm_s: f64,
+    /// Which device name is the reference array, as the camera sees it.
+    pub tracking_reference: Option<String>,
+    /// How long before a message's own time its pose was measured.
+    pub tracking_lag: Duration,
+    /// What a pose is whose sender says nothing of its status.
+    pub tracking_without_status: TrackingStatus,
     /// How the patient lies in the tracker's world; its frame identity is set when the scan is known.
+    pub registration: RegistrationSource,
+}
+
+/// Where a registration comes from.
+#[derive(Debug, Clone)]
+pub enum RegistrationSource {
+    /// The configuration.
+    Here(Registration),
+    /// A file that is read again whenever it has changed.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Whether it counts only once a landmark was touched again.
+        must_be_checked: bool,
+    },
+}
+
+/// A registration from a file, with what else stands there.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// How the patient lies.
     pub registration: Registration,
+    /// What it means at any target.
+    pub error: Option<RigidError>,
+    /// What touching landmarks again has shown.
+    pub check: Option<Check>,
+}
+
+/// Landmarks touched again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Check {
+    /// How many.
+    pub landmarks: usize,
+    /// How far the worst was off, mm.
+    pub worst_mm: f64,
+    /// How far it may be, mm.
+    pub limit_mm: f64,
+    /// Whether all were within.
+    pub passed: bool,
 }
 
 /// A whole configuration, resolved.
@@ -319,7 +363,13 @@ fn theatre(w: &words::TheatreWords, folder: &Path) -> anyhow::Result<Theatre> {
         tracking_error: mm("source.tracking.error_mm", w.tracking.error_mm)?,
         tracking_valid_for: millis("source.tracking.valid_for_ms", w.tracking.valid_for_ms, 10.0, 5000.0)?,
         tracking_drift_mm_s: inside("source.tracking.drift_mm_s", w.tracking.drift_mm_s, 0.0, 100.0)?,
-        registration: registration(&w.registration)?.0,
+        tracking_reference: w.tracking.reference.clone(),
+        tracking_lag: millis("source.tracking.lag_ms", w.tracking.lag_ms, 0.0, 1000.0)?,
+        tracking_without_status: match w.tracking.without_status {
+            words::StatusWord::Invalid => TrackingStatus::Unknown,
+            words::StatusWord::Valid => TrackingStatus::Valid,
+        },
+        registration: registration_source(&w.registration, folder)?,
     })
 }
 
@@ -335,7 +385,25 @@ fn mm(key: &str, value: f64) -> anyhow::Result<Millimetres> {
     Ok(Millimetres::new(inside(key, value, 0.0, 20.0)?)?)
 }
 
-fn registration(r: &words::RegistrationWords) -> anyhow::Result<(Registration, Option<RigidError>)> {
+fn registration_source(section: &toml::Table, folder: &Path) -> anyhow::Result<RegistrationSource> {
+    let table = toml::Value::Table(section.clone());
+    if section.contains_key("file") {
+        let w: words::RegistrationFileWords = table.try_into().context("in [source.registration]")?;
+        let must_be_checked = matches!(w.check, words::DemandWord::Needed);
+        return Ok(RegistrationSource::File { path: folder.join(&w.file), must_be_checked });
+    }
+    let kept = registration(&table.try_into().context("in [source.registration]")?)?;
+    if let Some(check) = kept.check.filter(|check| !check.passed) {
+        anyhow::bail!(
+            "[source.registration.check] says that a landmark was {} mm off, at most {} mm is right: register anew",
+            check.worst_mm,
+            check.limit_mm
+        );
+    }
+    Ok(RegistrationSource::Here(kept.registration))
+}
+
+fn registration(r: &words::RegistrationWords) -> anyhow::Result<Kept> {
     placed("source.registration.translation_mm", r.translation_mm, r.quaternion_xyzw)?;
     let hours = inside("source.registration.expires_h", r.expires_h, 0.01, 48.0)?;
     let expires =
@@ -348,7 +416,17 @@ fn registration(r: &words::RegistrationWords) -> anyhow::Result<(Registration, O
         registered: Instant::START,
         expires: Instant::START + expires,
     };
-    Ok((registration, r.error.as_ref().map(rigid_error).transpose()?))
+    let key = "source.registration.check";
+    let check = r.check.as_ref().map(|w| {
+        let worst_mm = inside(&format!("{key}.worst_mm"), w.worst_mm, 0.0, 1e4)?;
+        let limit_mm = inside(&format!("{key}.limit_mm"), w.limit_mm, 0.0, 100.0)?;
+        ensure!(
+            !w.passed || (worst_mm <= limit_mm && w.landmarks > 0),
+            "`{key}.passed` is true, and its numbers say that it did not"
+        );
+        Ok(Check { landmarks: w.landmarks, worst_mm, limit_mm, passed: w.passed })
+    });
+    Ok(Kept { registration, error: r.error.as_ref().map(rigid_error).transpose()?, check: check.transpose()? })
 }
 
 fn rigid_error(w: &words::RigidErrorWords) -> anyhow::Result<RigidError> {
@@ -366,12 +444,12 @@ fn rigid_error(w: &words::RigidErrorWords) -> anyhow::Result<RigidError> {
     Ok(RigidError { centre: w.centre_mm.into(), covariance })
 }
 
-/// The registration of a configuration, or of a file that holds `[source.registration]` alone; and its error, where that
-/// is written.
+/// The registration of a configuration, or of a file that holds `[source.registration]` alone; and its error and check, where
+/// these are written.
 ///
 /// # Errors
 /// What is wrong, in which key, and what would be right.
-pub fn registration_of(text: &str) -> anyhow::Result<(Registration, Option<RigidError>)> {
+pub fn registration_of(text: &str) -> anyhow::Result<Kept> {
     let mut table: toml::Table = toml::from_str(text)?;
     let source = table.get_mut("source").and_then(toml::Value::as_table_mut);
     let section = source.and_then(|source| source.remove("registration"));
@@ -398,6 +476,7 @@ fn plan(w: &PlanWords) -> anyhow::Result<bregma_planning::PlanSettings> {
         silence: secs("silence_s", w.silence_s)?,
         retry: secs("retry_s", w.retry_s)?,
         give_up: secs("give_up_s", w.give_up_s)?,
+        answer: secs("answer_s", w.answer_s)?,
     };
     settings.check().context("in [plan]")?;
     Ok(settings)

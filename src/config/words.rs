@@ -83,7 +83,8 @@ pub(super) struct TheatreWords {
     pub mri: MriWords,
     pub anatomy: AnatomyWords,
     pub tracking: TrackingWords,
-    pub registration: RegistrationWords,
+    /// [`RegistrationWords`] or [`RegistrationFileWords`].
+    pub registration: toml::Table,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,9 +118,48 @@ pub(super) struct AnatomyWords {
 pub(super) struct TrackingWords {
     pub address: String,
     pub device: String,
+    /// The reference array in the camera's coordinates, where the tracker tells it.
+    #[serde(default)]
+    pub reference: Option<String>,
+    pub lag_ms: f64,
+    pub without_status: StatusWord,
     pub error_mm: f64,
     pub valid_for_ms: f64,
     pub drift_mm_s: f64,
+}
+
+/// What a pose is whose sender says nothing of its status.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StatusWord {
+    Invalid,
+    Valid,
+}
+
+/// A registration that another program writes, and writes again.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegistrationFileWords {
+    pub file: String,
+    pub check: DemandWord,
+}
+
+/// Whether a landmark must have been touched since.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DemandWord {
+    Needed,
+    NotNeeded,
+}
+
+/// What `bregma register check --keep` found.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckedWords {
+    pub landmarks: usize,
+    pub worst_mm: f64,
+    pub limit_mm: f64,
+    pub passed: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,6 +175,8 @@ pub(super) struct RegistrationWords {
     /// What `bregma register check` predicts errors by; the runtime goes by `predicted_tre_mm`.
     #[serde(default)]
     pub error: Option<RigidErrorWords>,
+    #[serde(default)]
+    pub check: Option<CheckedWords>,
 }
 
 /// The error of a rigid transform: of turns about the centre, then of shifts.
@@ -176,6 +218,7 @@ pub struct PlanWords {
     pub silence_s: f64,
     pub retry_s: f64,
     pub give_up_s: f64,
+    pub answer_s: f64,
 }
 
 /// `[greedy]`.

@@ -322,10 +322,28 @@ impl Screen {
                     &mut text,
                     format!("residual core {:.2} mL · scene {} · {age} old", scene.residual_ml, scene.id.0),
                 );
+                let e = &scene.errors;
                 line(
                     &mut text,
-                    format!("error at the margin {:.2} (one standard deviation)", scene.errors.total(&scene.shift)),
+                    format!(
+                        "error at the margin {:.2} (one standard deviation): registration {:.2}, calibration {:.2}, tracking {:.2}, \
+                         brain shift {:.2}",
+                        e.total(&scene.shift),
+                        e.registration,
+                        e.calibration,
+                        e.tracking,
+                        e.shift
+                    ),
                 );
+                if scene.doubtful_ml > bregma_planning::DOUBTFUL_SHARE_MAX * scene.residual_ml {
+                    line(
+                        &mut text,
+                        format!(
+                            "**errors forbid {:.2} mL of the residual core: a new MRI or registration would free it**",
+                            scene.doubtful_ml
+                        ),
+                    );
+                }
             }
         }
         if let Some(sent) = &self.sent {

@@ -72,14 +72,14 @@ impl Visit {
         let theatre = Theatre {
             camera: world.camera_calibration(),
             mount: world.arm_mount(),
-            registration: world.registration(),
+            registration: Some(world.registration()),
             anatomy: Arc::new(patient.anatomy()),
         };
         let mut input = align::In::default();
         let scans = [Modality::T1c, Modality::Flair].map(|modality| Arc::new(patient.scan(modality)));
         input.volumes.set(scans.into_iter().zip(1..).map(|(value, number)| Numbered { number, value }));
         input.anatomy.set(1, Arc::clone(&theatre.anatomy));
-        input.registration.set(1, theatre.registration);
+        input.registration.set(1, world.registration());
         let [width, height] = settings.picture_px;
         Ok(Self {
             number,

@@ -56,7 +56,7 @@ pub struct AlignPorts {
     pub rois: Publisher<Arc<RoiFrame>>,
 }
 
-pub(super) fn align_in() -> AlignIn {
+pub(crate) fn align_in() -> AlignIn {
     AlignIn {
         frame: Latest::default(),
         ranges: Latest::default(),

@@ -172,17 +172,12 @@ fn prefer(events: &Events, now: Instant) {
     }
 }
 
-/// Faults that a person may go on after: what caused them is over when the next step is taken.
-const PASSING: [Reason; 3] = [Reason::GateOverran, Reason::StagePanicked, Reason::StageFaulted];
-
 impl Live {
     /// Has the surgeon give orders. With an order to go on, faults of the moment are forgotten: a stage that
     /// faults again latches again.
     pub fn order(&mut self, now: Instant, orders: &mut Publisher<Order>) {
         if let Some(order) = self.supervisor.next_order(now) {
-            if matches!(order, Order::Resume | Order::ClearFault | Order::Arm) {
-                PASSING.into_iter().for_each(|reason| self.latches.clear(reason));
-            }
+            super::goes_on(order, &self.latches);
             orders.publish(order);
         }
     }

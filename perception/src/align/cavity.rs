@@ -11,7 +11,7 @@ use nalgebra::Point3;
 
 /// States of the console that are remembered: longer than tips wait.
 const STATES: usize = 256;
-/// Poses that are remembered, to find the one nearest to a picture.
+/// Poses that are remembered, to find where the tip was when a picture was taken.
 const POSES: usize = 64;
 
 /// What the console has said lately.
@@ -100,12 +100,25 @@ impl Sweep {
         self.poses.newest_first().next()
     }
 
-    /// The pose nearest in time to `at`; none when that is farther away than it may be believed.
+    /// The pose at a time: between the two about it, where they are no farther apart than the earlier may be believed; the nearest
+    /// one elsewhere, as long as that may be believed. Nothing goes on beyond the newest pose: there it stands still.
     #[must_use]
     pub fn at(&self, at: Instant) -> Option<Pose<Patient, Tip>> {
+        let believed = |p: &SweptPose, gap: Duration| gap <= p.tip.reference_from_tip.valid_for;
+        let after = self.poses.newest_first().take_while(|p| p.captured > at).last();
+        let before = self.poses.newest_first().find(|p| p.captured <= at);
+        if let (Some(before), Some(after)) = (before, after) {
+            let (past, gap) = (at.since(before.captured)?, after.captured.since(before.captured)?);
+            if believed(before, gap) {
+                let share = past.secs_f64() / gap.secs_f64();
+                let (from, to) = (&before.patient_from_tip, &after.patient_from_tip);
+                let between = from.isometry().try_lerp_slerp(to.isometry(), share, 1e-9)?;
+                return Pose::between(from.to, from.from, between).ok();
+            }
+        }
         let away = |p: &SweptPose| Duration::from_nanos(p.captured.nanos().abs_diff(at.nanos()));
-        let nearest = self.poses.newest_first().min_by_key(|p| away(p))?;
-        (away(nearest) <= nearest.tip.reference_from_tip.valid_for).then_some(nearest.patient_from_tip)
+        let nearest = before.into_iter().chain(after).min_by_key(|p| away(p))?;
+        believed(nearest, away(nearest)).then_some(nearest.patient_from_tip)
     }
 }
 
@@ -175,15 +188,22 @@ mod tests {
     }
 
     #[test]
-    fn the_pose_nearest_to_the_picture_is_taken_while_it_is_believed() {
+    fn the_pose_is_that_at_the_pictures_time_and_stands_still_beyond_the_newest_while_it_is_believed() {
         let mut sweep = Sweep::default();
         for n in 0..100 {
             sweep.next(pose(n * 20, n as f64, false), Duration::ZERO);
         }
-        let at = |ms| sweep.at(Instant::START + Duration::from_millis(ms)).map(|p| p.translation_mm()[0]);
-        assert_eq!(at(1409), Some(70.0));
+        let at_in =
+            |sweep: &Sweep, ms| sweep.at(Instant::START + Duration::from_millis(ms)).map(|p| p.translation_mm()[0]);
+        let at = |ms| at_in(&sweep, ms);
+        let near = |found: Option<f64>, right: f64| found.is_some_and(|f| (f - right).abs() < 1e-9);
+        assert!(near(at(1409), 70.45) && near(at(1400), 70.0), "{:?}", at(1409));
+        assert_eq!(at(1980), Some(99.0));
         assert_eq!(at(2180), Some(99.0));
         assert_eq!(at(2181), None);
+        // Nor across a gap that is longer than a pose may be believed.
+        sweep.next(pose(2480, 110.0, false), Duration::ZERO);
+        assert_eq!([2180, 2230, 2280].map(|ms| at_in(&sweep, ms)), [Some(99.0), None, Some(110.0)]);
     }
 
     #[test]

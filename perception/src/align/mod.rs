@@ -11,7 +11,8 @@
 //! expired. A tip that is not believed sweeps nothing, and while the instrument's place is unknown no
 //! picture is evidence: a shaft must not pass for tissue that does not fluoresce.
 //! **Not protected against:** cavity that was opened outside the fine region. Brain shift that is not followed
-//! stands in the error budget as a bias that grows with time since the registration; of shift that is followed, what it
+//! stands in the error budget as a bias that grows with time since the first registration of a scan: registering the skull anew
+//! brings no brain back. Of shift that is followed, what it
 //! may be wrong by.
 
 pub mod assembly;
@@ -217,6 +218,8 @@ pub struct Align {
     sweep: Sweep,
     assembly: Box<dyn Assembly>,
     last_picture: Option<Instant>,
+    /// When the patient was first registered to this T1c.
+    shifts_since: Option<Instant>,
     frames: Pool<RoiFrame>,
 }
 
@@ -259,6 +262,7 @@ impl Align {
             console: Console::default(),
             sweep: Sweep::default(),
             last_picture: None,
+            shifts_since: None,
             frames: Pool::new("roi frames", FRAMES, RoiFrame::empty),
         }
     }
@@ -284,6 +288,9 @@ impl Align {
                 Ok(scan) => {
                     *kept = Some(scan);
                     arrived = true;
+                    if volume.modality == Modality::T1c {
+                        self.shifts_since = None;
+                    }
                 }
                 Err(why) => refused = Err(why),
             }
@@ -424,7 +431,8 @@ impl Align {
             return Err(Fault::RegistrationExpired { expired: registration.expires, now });
         }
         let registered = registration.registered;
-        let since = now.since(registered).ok_or(Fault::RegistrationFromTheFuture { registered, now })?;
+        now.since(registered).ok_or(Fault::RegistrationFromTheFuture { registered, now })?;
+        let since = now.since(*self.shifts_since.get_or_insert(registered)).unwrap_or(Duration::ZERO);
         if let Some(follower) = &mut self.follower {
             follower.begin(
                 anatomy,

@@ -88,10 +88,19 @@ impl ForbiddenField {
         Ok(())
     }
 
-    /// `forbidden` becomes the scene's voxels whose centres lie no farther than a setting and the error there.
-    pub(super) fn within(&mut self, setting_mm: f64, errors: &Errors<'_>, moved: &Moved, forbidden: &mut VoxelBits) {
+    /// `forbidden` becomes the scene's voxels whose centres lie no farther than a setting and the error there; `doubtful` those of
+    /// them that lie farther than the setting.
+    pub(super) fn within(
+        &mut self,
+        setting_mm: f64,
+        errors: &Errors<'_>,
+        moved: &Moved,
+        forbidden: &mut VoxelBits,
+        doubtful: &mut VoxelBits,
+    ) {
         moved.distances(&self.distance_mm, &mut self.now_mm);
         let (setting_mm, rigid_mm) = (setting_mm as f32, errors.rigid_mm());
+        doubtful.fill_where(&self.now_mm, |d| d > setting_mm);
         match errors.everywhere_mm() {
             Some(shift_mm) => forbidden.fill_where(&self.now_mm, |d| d <= setting_mm + rigid_mm + shift_mm),
             None => {
@@ -100,5 +109,6 @@ impl ForbiddenField {
                 forbidden.fill_where(&self.now_mm, |d| d <= setting_mm);
             }
         }
+        doubtful.keep(forbidden);
     }
 }

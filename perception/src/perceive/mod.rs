@@ -195,6 +195,7 @@ struct Work {
     /// Where it is now.
     now: Layers,
     forbidden: VoxelBits,
+    doubtful: VoxelBits,
     core: VoxelBits,
     bytes: Vec<u8>,
     squared: Vec<i32>,
@@ -346,7 +347,8 @@ impl Stage for Perceive {
         self.moved.follow(&frame.shift, &frame.grid);
         self.forbidden.follow(anatomy, &frame.grid)?;
         let errors = Errors { frame, deviation_mm: self.moved.deviation_mm() };
-        self.forbidden.within(self.settings.forbidden_inflation_mm, &errors, &self.moved, &mut self.work.forbidden);
+        let Work { forbidden, doubtful, .. } = &mut self.work;
+        self.forbidden.within(self.settings.forbidden_inflation_mm, &errors, &self.moved, forbidden, doubtful);
 
         let id = Sequence(self.last.0 + 1);
         let (work, estimator, whole, moved) = (&mut self.work, &mut self.estimator, &mut self.whole, &self.moved);
@@ -371,6 +373,8 @@ impl Stage for Perceive {
             measured = work.measure(scene, least, &errors);
             work.describe(frame, moved, scene);
             whole.overlay(&work.core, scene);
+            work.doubtful.keep(&work.core);
+            scene.doubtful_ml = work.doubtful.count() as f64 * scene.grid.voxel_ml();
             scene.digest = scene.digest_of_bytes();
         })?;
         estimated?;
@@ -402,6 +406,7 @@ impl Work {
             residual: vec![0; ROI_VOXELS],
             now: Layers::default(),
             forbidden: bits(),
+            doubtful: bits(),
             core: bits(),
             bytes: vec![0; ROI_VOXELS],
             squared: vec![0; ROI_VOXELS],
@@ -432,8 +437,8 @@ impl Work {
     fn carry(&mut self, moved: &Moved, scene: &mut Scene) {
         moved.values(&self.residual, 0, &mut scene.residual);
         let (rest, now) = (&self.rest, &mut self.now);
-        moved.bits(&rest.brain, &mut now.brain);
-        moved.bits(&rest.cavity, &mut now.cavity);
+        moved.bits_about(&rest.brain, &mut now.brain);
+        moved.bits_about(&rest.cavity, &mut now.cavity);
         moved.bits(&rest.visible, &mut now.visible);
         now.wall.become_wall(&now.cavity, &now.brain);
         now.visible.keep(&now.wall);

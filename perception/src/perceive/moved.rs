@@ -2,7 +2,7 @@
 //! shows.
 //!
 //! A scene's voxel takes the nearest one. **Allocation:** in [`Moved::new`] only. **Not shown:** what has moved into the
-//! region from outside; it counts as outside of the brain.
+//! region from outside; whether that is brain or cavity is taken from the region's nearest voxel, and nothing else is known of it.
 
 use crate::bits::VoxelBits;
 use bregma_core::brain_shift::BrainShift;
@@ -80,6 +80,15 @@ impl Moved {
         }
     }
 
+    /// Each voxel's bit; of what came from outside, that of the nearest voxel inside.
+    pub(super) fn bits_about(&self, rest: &VoxelBits, now: &mut VoxelBits) {
+        if self.of.is_still() {
+            now.copy_from(rest);
+            return;
+        }
+        now.fill_where(&self.nearest, |(from, _)| rest.has(from as usize));
+    }
+
     /// Each voxel's bit; none for what came from outside.
     pub(super) fn bits(&self, rest: &VoxelBits, now: &mut VoxelBits) {
         if self.of.is_still() {
@@ -132,6 +141,14 @@ mod tests {
         bits.put(grid.index([20, 20, 20]));
         moved.bits(&bits, &mut out);
         assert_eq!(out.iter().collect::<Vec<_>>(), [grid.index([22, 20, 17])]);
+        // What came from outside is as the border is, here along z.
+        bits.put(grid.index([20, 20, 63]));
+        moved.bits_about(&bits, &mut out);
+        let above = (60..64).map(|k| grid.index([22, 20, k]));
+        assert_eq!(
+            out.iter().collect::<Vec<_>>(),
+            [grid.index([22, 20, 17])].into_iter().chain(above).collect::<Vec<_>>()
+        );
         assert!(moved.deviation_mm().iter().all(|d| (d - 1.5).abs() < 1e-6));
     }
 }

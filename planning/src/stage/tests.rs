@@ -69,22 +69,61 @@ fn a_motion_that_plays_is_waited_for() {
 }
 
 #[test]
-fn all_rejected_means_another_plan_at_once_and_part_rejected_does_not() {
+fn all_rejected_where_they_cut_means_another_plan_at_once_and_part_rejected_does_not() {
     let mut theatre = theatre();
     let plan = theatre.step().expect("due");
     let Proposal::Motions(motions) = &plan.proposal else { panic!("{plan:?}") };
     let others = motions.len() as u64 - 1;
     assert!(others > 0, "the test needs several candidates");
-    theatre.verdict(&plan, 0, Some((Check::ForbiddenClearance, nalgebra::Point3::origin())));
+    let cuts: Vec<_> = motions.iter().map(|m| crate::memory::energised(m).last().expect("a stroke")).collect();
+    theatre.verdict(&plan, 0, Some((Check::ForbiddenClearance, cuts[0])));
     wait(&mut theatre, 50);
     assert!(theatre.step().is_none(), "{others} more candidates");
-    for candidate in 1..motions.len() {
-        theatre.verdict(&plan, candidate, Some((Check::Indentation, nalgebra::Point3::origin())));
+    for (candidate, cut) in cuts.iter().enumerate().skip(1) {
+        theatre.verdict(&plan, candidate, Some((Check::Indentation, *cut)));
     }
     wait(&mut theatre, 50);
     assert!(theatre.step().is_some());
     let counts: Vec<_> = theatre.stage.rejections().filter(|(_, n)| *n > 0).collect();
     assert_eq!(counts, [(Check::ForbiddenClearance, 1), (Check::Indentation, others)]);
+}
+
+#[test]
+fn a_way_that_was_rejected_is_tried_again_later_and_given_up_after_some_times() {
+    let mut theatre = theatre();
+    let mut plans = Vec::new();
+    let outside = nalgebra::Point3::new(500.0, 0.0, 0.0);
+    for _ in 0..6 {
+        let plan = theatre.step().expect("due");
+        let Proposal::Motions(motions) = plan.proposal.clone() else { panic!("{plan:?}") };
+        for candidate in 0..motions.len() {
+            theatre.verdict(&plan, candidate, Some((Check::RimClearance, outside)));
+        }
+        wait(&mut theatre, 50);
+        assert!(theatre.step().is_none());
+        assert_eq!(theatre.stage.waiting(), Waiting::Retry, "the scene is still the same");
+        wait(&mut theatre, 500);
+        plans.push(motions);
+    }
+    let start = |motion: &Motion| crate::memory::energised(motion).next().expect("a stroke");
+    assert!(plans.iter().all(|p| start(&p[0]) == start(&plans[0][0])), "a brain that moves may make way");
+    let plan = theatre.step().expect("due");
+    let Proposal::Motions(motions) = &plan.proposal else { panic!("{plan:?}") };
+    assert!(motions.iter().all(|m| plans[0].iter().all(|before| start(m) != start(before))), "elsewhere now");
+}
+
+#[test]
+fn where_errors_forbid_too_much_a_new_anchor_is_asked_for_and_silence_means_to_go_on() {
+    let mut theatre = theatre();
+    theatre.world.doubtful_ml = 100.0;
+    let plan = theatre.step().expect("due");
+    assert_eq!(plan.proposal, Proposal::Request(Request::NewMri));
+    wait(&mut theatre, 4900);
+    assert!(theatre.step().is_none());
+    assert_eq!(theatre.stage.waiting(), Waiting::Answer);
+    wait(&mut theatre, 100);
+    let plan = theatre.step().expect("due");
+    assert!(matches!(plan.proposal, Proposal::Motions(_)), "around what is forbidden: {plan:?}");
 }
 
 #[test]

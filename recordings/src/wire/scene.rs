@@ -22,7 +22,7 @@ const PLANES: usize = 2 * ROI_VOXELS + BYTES;
 /// A run of zeros shorter than this costs more to announce than to write out.
 const ZEROS_MIN: usize = 8;
 
-/// [`Scene`], version 2.
+/// [`Scene`], version 3.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SceneWire {
     id: u64,
@@ -33,6 +33,7 @@ pub struct SceneWire {
     frame: u64,
     coarse_grid: GridWire,
     residual_ml: f64,
+    doubtful_ml: f64,
     errors_mm: ErrorsWire,
     anatomy: DigestWire,
     model: DigestWire,
@@ -145,6 +146,7 @@ impl SceneWriter {
             frame: m.frame.0,
             coarse_grid: GridWire::of(&m.coarse_grid),
             residual_ml: m.residual_ml,
+            doubtful_ml: m.doubtful_ml,
             errors_mm: errors_wire(&m.errors),
             anatomy: m.anatomy.0,
             model: m.model.0,
@@ -196,6 +198,7 @@ impl SceneReader {
             coarse_grid: w.coarse_grid.grid("coarse_grid", COARSE_VOXELS)?,
             coarse_residual: plane(),
             residual_ml: w.residual_ml,
+            doubtful_ml: w.doubtful_ml,
             errors: errors("errors_mm", w.errors_mm)?,
             shift: base.shift.clone(),
             anatomy: digest(w.anatomy),

@@ -2,7 +2,9 @@
 //!
 //! The traits are called by edges (threads of the program), never from inside a stage.
 
-use crate::flow::{ArmState, Consent, Energy, InstrumentState, RangeImage, Sent, TipPose, VideoFrame, Volume};
+use crate::flow::{
+    ArmState, Consent, Energy, InstrumentState, RangeImage, ReferencePose, Sent, TipPose, VideoFrame, Volume,
+};
 use crate::time::{Duration, Instant};
 
 /// A device does not do its work.
@@ -53,6 +55,13 @@ pub trait Tracker: Send {
     /// # Errors
     /// When the tracker is gone, and why.
     fn poll(&mut self, now: Instant) -> Result<Option<TipPose>, DeviceFault>;
+    /// Where it saw the reference array, newest since the last call, where it tells that.
+    ///
+    /// # Errors
+    /// When the tracker is gone, and why.
+    fn reference(&mut self, _now: Instant) -> Result<Option<ReferencePose>, DeviceFault> {
+        Ok(None)
+    }
 }
 
 /// A robot arm.

@@ -107,6 +107,8 @@ reasons! {
     ClockBackwards = 22, Stop, "the clock went backwards";
     /// The instrument's console does not do what it was told.
     InstrumentDisagrees = 23, Stop, "the instrument's energy is not what was commanded";
+    /// The reference array has moved, or a touched landmark lay elsewhere: nothing says where the patient is.
+    RegistrationLost = 24, Hold, "the registration no longer holds";
 }
 
 impl fmt::Display for Reason {

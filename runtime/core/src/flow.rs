@@ -14,7 +14,7 @@
 use crate::arm::{ArmModelId, Joints};
 use crate::brain_shift::BrainShift;
 use crate::digest::{Digest, Digester};
-use crate::frame::{ArmBase, Camera, Flange, FrameId, Patient, Point, Pose, Reference, Tip};
+use crate::frame::{ArmBase, Camera, Flange, FrameId, Patient, Point, Pose, Reference, Tip, Tracker};
 use crate::grid::Grid;
 use crate::time::{Duration, Instant, Stamped};
 use crate::units::Millimetres;
@@ -237,6 +237,18 @@ pub struct TipPose {
     pub received: Instant,
 }
 
+/// Where the tracking camera saw the reference array. It stays at the edge: what follows from it is that a registration no longer
+/// holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReferencePose {
+    /// Takes the reference array's coordinates to the camera's.
+    pub tracker_from_reference: Pose<Tracker, Reference>,
+    /// Whether it may be believed. Unknown is invalid.
+    pub status: TrackingStatus,
+    /// When it was measured.
+    pub captured: Instant,
+}
+
 /// How the patient lies in the tracker's world.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Registration {
@@ -430,6 +442,8 @@ pub struct Scene {
     pub coarse_residual: Vec<u8>,
     /// Estimated residual core, whole head, mL.
     pub residual_ml: f64,
+    /// Of it, in the fine region, what could be cut if nothing erred, and is forbidden because something may, mL.
+    pub doubtful_ml: f64,
     /// Errors at the margin.
     pub errors: ErrorBudget,
     /// How far tissue has moved since the scan: what is kept in the scan's coordinates is found by it.
@@ -461,6 +475,7 @@ impl Scene {
             coarse_grid: coarse_grid(Point3::origin()),
             coarse_residual: vec![0; COARSE_EDGE * COARSE_EDGE * COARSE_EDGE],
             residual_ml: 0.0,
+            doubtful_ml: 0.0,
             errors: ErrorBudget::default(),
             shift: BrainShift::still(Point3::origin()),
             anatomy: Digest::default(),
@@ -472,13 +487,13 @@ impl Scene {
     /// The digest of its bytes, `digest` itself excluded. Allocates nothing.
     #[must_use]
     pub fn digest_of_bytes(&self) -> Digest {
-        let mut d = Digester::new("bregma scene 2");
+        let mut d = Digester::new("bregma scene 3");
         d.u64(self.id.0).u64(self.trace.0).u64(self.captured.nanos()).u64(self.decided.nanos()).u64(self.frame.0);
         for grid in [&self.grid, &self.coarse_grid] {
             d.sizes(&grid.dims).f64(grid.spacing_mm).f64s(&grid.origin);
         }
         d.i16s(&self.margin).bytes(&self.interval).bytes(&self.residual).bytes(&self.state).bytes(&self.seen_age_s);
-        d.bytes(&self.coarse_residual).f64(self.residual_ml);
+        d.bytes(&self.coarse_residual).f64(self.residual_ml).f64(self.doubtful_ml);
         let e = &self.errors;
         d.f64s(&[e.registration, e.calibration, e.tracking, e.shift].map(Millimetres::get));
         self.shift.digest_into(&mut d);
@@ -756,7 +771,8 @@ pub enum Check {
     RimClearance,
     /// Tip and shaft against forbidden regions, inflated by the error budget.
     ForbiddenClearance,
-    /// Tip and shaft pressing into tissue with the energy off.
+    /// Tip and shaft pressing into tissue with the energy off. A motion that starts deeper than the limit, because tissue has moved onto
+    /// the shaft, and never goes deeper on its way to within it, counts as the limit.
     Indentation,
     /// The retract path passes the same checks.
     Retract,

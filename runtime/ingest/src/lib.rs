@@ -9,5 +9,6 @@
 
 pub mod mri;
 pub mod registration;
+pub mod sender_clock;
 pub mod tracking;
 pub mod video;

@@ -1,4 +1,4 @@
-//! Tracking over OpenIGTLink: the tip's pose from a tracker's TRANSFORM messages.
+//! Tracking over OpenIGTLink: poses of the tip, and of the reference array, from a tracker's TRANSFORM messages.
 //!
 //! [`listen`] opens a TCP port and serves one tracker at a time from one named thread; [`connect`] goes to a tracker that
 //! listens itself, as PLUS does, and is over when that one hangs up. TRANSFORM messages of
@@ -10,15 +10,14 @@
 //! registration's business. A sender that converts between LPS and RAS on one side only sends a mirror image,
 //! which is refused: its determinant is −1.
 //!
-//! **Time:** `captured` and `received` are both the arrival by the session's clock. The header's timestamp is
-//! the sender's clock, whose offset is for align to estimate; the tracker's own lag stands in the error
-//! budget. Of several poses in one read, each has that read's arrival.
+//! **Time:** `received` is the arrival by the session's clock. `captured` is when the header says that the message was made, by
+//! the sender's clock as [`crate::sender_clock`] knows it, less [`TrackingConfig::lag`], which `bregma register lag` measures. A sender
+//! that gives no time is taken at its arrival; of several such poses in one read, each has that read's arrival. A clock that was set is told.
 //!
 //! **Status:** PLUS and 3D Slicer write `TransformStatus` (and PLUS `TransformValid`) into the metadata. `OK`
 //! is valid, `OUT_OF_VIEW` and `MISSING` are a lost line of sight, `OUT_OF_VOLUME` is that; anything else is
-//! unknown, hence invalid. A message without either key is what [`TrackingConfig::without_status`] says: valid
-//! unless somebody asks for more, since header version 1 has no room for them, and such senders leave out what
-//! they do not see.
+//! unknown, hence invalid. A message without either key is what [`TrackingConfig::without_status`] says, and told once a
+//! connection: header version 1 has no room for them, and such senders leave out what they do not see.
 //!
 //! **What is refused, and what becomes of the connection:** a message whose body, pose or content is wrong is
 //! refused, counted and told, and the next one is read. A header that is wrong loses the boundary between
@@ -29,11 +28,12 @@
 //! knows no authentication: hence loopback unless the configuration says otherwise; and an `on_tip` that is
 //! slow, behind which poses queue in the socket: hand them to a lane.
 
-use bregma_core::flow::{TipPose, TraceId, TrackingStatus};
-use bregma_core::frame::{FrameId, Pose, Reference, Tip};
+use crate::sender_clock::{Heard, SenderClock};
+use bregma_core::flow::{ReferencePose, TipPose, TraceId, TrackingStatus};
+use bregma_core::frame::{Frame, FrameId, Pose};
 use bregma_core::time::{Clock, Duration, Instant, Stamped};
 use bregma_core::units::Millimetres;
-use bregma_openigtlink::{Content, DecodeError, DeviceName, Framer, Message, Status, Transform, TypeName};
+use bregma_openigtlink::{Content, DecodeError, DeviceName, Framer, Message, Status, Timestamp, Transform, TypeName};
 use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -48,13 +48,15 @@ pub const DEFAULT_MAX_BODY: usize = 64 << 10;
 /// How far a rotation's columns may be from orthonormal, as the largest element of `RᵀR − 1`. Single
 /// precision and chained transforms leave 1e-6 to 1e-4; a scale of 0.1 % gives 2e-3.
 pub const RIGID_WITHIN: f64 = 1e-3;
-/// Farthest tip from the reference array: no tracking camera measures beyond a few metres.
+/// Farthest tip from the reference array, and array from the camera: no tracking camera measures beyond a few metres.
 pub const FARTHEST_MM: f64 = 10_000.0;
 /// Longest wait for a client or a message before looking whether the source is being dropped: bounds how
 /// long a drop takes, and how long a second client waits until it is turned away.
 const LOOK_UP: std::time::Duration = std::time::Duration::from_millis(20);
 /// Longest wait for a tracker that listens itself.
 const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// Longest lag that is taken.
+const LAG_MAX: Duration = Duration::from_secs(1);
 /// Most kinds of ignored messages that are told per connection; all are counted.
 const IGNORED_TOLD_MAX: usize = 16;
 
@@ -65,6 +67,10 @@ pub struct TrackingConfig {
     pub address: SocketAddr,
     /// The device whose TRANSFORM is the tip in the reference array's frame: 1 to 20 bytes of ASCII.
     pub device: String,
+    /// The device whose TRANSFORM is the reference array in the tracking camera's frame, where there is one.
+    pub reference: Option<String>,
+    /// How long before a message's own time its pose was measured.
+    pub lag: Duration,
     /// The tip's error when measured, one standard deviation.
     pub error: Millimetres,
     /// How long a pose may be believed.
@@ -87,6 +93,8 @@ impl TrackingConfig {
         Self {
             address: DEFAULT_ADDRESS,
             device: device.to_owned(),
+            reference: None,
+            lag: Duration::ZERO,
             error,
             valid_for,
             drift_mm_s,
@@ -96,7 +104,7 @@ impl TrackingConfig {
         }
     }
 
-    fn check(&self) -> Result<DeviceName, TrackingError> {
+    fn check(&self) -> Result<Devices, TrackingError> {
         let value = |key, value, right| Err(TrackingError::Value { key, value, right });
         if self.error.get() < 0.0 {
             return value("error", self.error.get(), "0 mm or more");
@@ -113,8 +121,32 @@ impl TrackingConfig {
         if !(256..=1 << 30).contains(&self.max_body) {
             return value("max_body", self.max_body as f64, "256 to 2^30 bytes");
         }
-        DeviceName::new(&self.device).map_err(|_| TrackingError::Device { device: self.device.clone() })
+        if self.lag > LAG_MAX {
+            return value("lag", self.lag.secs_f64(), "0 to 1 s");
+        }
+        let name =
+            |device: &String| DeviceName::new(device).map_err(|_| TrackingError::Device { device: device.clone() });
+        if self.reference.as_ref() == Some(&self.device) {
+            return Err(TrackingError::SameDevice { device: self.device.clone() });
+        }
+        Ok(Devices { tip: name(&self.device)?, reference: self.reference.as_ref().map(name).transpose()? })
     }
+}
+
+/// Whose TRANSFORM is what.
+#[derive(Debug, Clone, Copy)]
+struct Devices {
+    tip: DeviceName,
+    reference: Option<DeviceName>,
+}
+
+/// What was tracked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Tracked {
+    /// The tip.
+    Tip(TipPose),
+    /// The reference array.
+    Reference(ReferencePose),
 }
 
 /// Why there is no tracking.
@@ -123,6 +155,12 @@ pub enum TrackingError {
     /// No device can have that name.
     #[error("tracking device {device:?}: OpenIGTLink names a device in 1 to 20 bytes of printable ASCII")]
     Device {
+        /// The name.
+        device: String,
+    },
+    /// One device cannot be two things.
+    #[error("tracking device {device:?} is both the tip and the reference array; each needs a device of its own")]
+    SameDevice {
         /// The name.
         device: String,
     },
@@ -173,8 +211,8 @@ pub enum Refusal {
     /// Its bytes are wrong.
     #[error(transparent)]
     Malformed(#[from] DecodeError),
-    /// A number of the tip's TRANSFORM is NaN or infinite.
-    #[error("the tip's TRANSFORM holds {value} in column {column}, row {row}; a finite number is needed")]
+    /// A number of a TRANSFORM is NaN or infinite.
+    #[error("the TRANSFORM holds {value} in column {column}, row {row}; a finite number is needed")]
     NotFinite {
         /// 0 to 3.
         column: usize,
@@ -185,23 +223,21 @@ pub enum Refusal {
     },
     /// The rotation scales or shears.
     #[error(
-        "the tip's TRANSFORM is not rigid: its axes differ from orthonormal by {measured:.2e}; at most {RIGID_WITHIN:e} is taken"
+        "the TRANSFORM is not rigid: its axes differ from orthonormal by {measured:.2e}; at most {RIGID_WITHIN:e} is taken"
     )]
     NotRigid {
         /// Largest element of `RᵀR − 1`, without sign.
         measured: f64,
     },
     /// The rotation is a mirror image.
-    #[error(
-        "the tip's TRANSFORM is a mirror image: its determinant is {determinant:.3}; +1 is needed (LPS and RAS mixed?)"
-    )]
+    #[error("the TRANSFORM is a mirror image: its determinant is {determinant:.3}; +1 is needed (LPS and RAS mixed?)")]
     Mirrored {
         /// Of the rotation.
         determinant: f64,
     },
-    /// The tip is farther away than any tracker sees.
+    /// It is farther away than any tracker sees.
     #[error(
-        "the tip is {measured_mm:.0} mm from the reference array; at most {FARTHEST_MM:.0} mm is taken (metres for millimetres?)"
+        "the TRANSFORM is {measured_mm:.0} mm long; at most {FARTHEST_MM:.0} mm is taken (metres for millimetres?)"
     )]
     TooFar {
         /// How far.
@@ -265,6 +301,20 @@ pub enum TrackingEvent {
         /// Its device.
         device: DeviceName,
     },
+    /// A sender's poses say nothing of their status; told once a connection.
+    WithoutStatus {
+        /// Whose.
+        device: DeviceName,
+        /// What they are taken for.
+        taken_for: TrackingStatus,
+    },
+    /// The sender's clock was set ahead, or back where negative; until it is known anew, poses count from their arrival.
+    ClockStepped {
+        /// Who.
+        peer: SocketAddr,
+        /// By how much, s.
+        by_s: f64,
+    },
     /// A device says how it does; code 1 is well.
     Status {
         /// Which.
@@ -276,6 +326,37 @@ pub enum TrackingEvent {
         /// For people; at most 256 characters.
         message: String,
     },
+}
+
+impl std::fmt::Display for TrackingEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connected { peer } => write!(f, "{peer} has come"),
+            Self::Disconnected { peer, why } => write!(f, "{peer} is gone: {why:?}"),
+            Self::TurnedAway { peer, serving } => write!(f, "{peer} was turned away: {serving} is heard"),
+            Self::Refused { why, .. } => write!(f, "a message was refused: {why}"),
+            Self::Ignored { type_name, device } => {
+                write!(f, "{type_name} of `{device}` says nothing that is asked for")
+            }
+            Self::WithoutStatus { device, taken_for } => write!(
+                f,
+                "poses of `{device}` come without TransformStatus, so nobody knows whether the tracker sees it; they are taken for {}",
+                match taken_for {
+                    TrackingStatus::Valid => "valid, as configured",
+                    _ => "invalid",
+                }
+            ),
+            Self::ClockStepped { peer, by_s } => {
+                let way = if *by_s < 0.0 { "back" } else { "ahead" };
+                write!(
+                    f,
+                    "the clock of {peer} was set {way} by {:.3} s; its poses count from their arrival until it is known anew",
+                    by_s.abs()
+                )
+            }
+            Self::Status { device, code, message, .. } => write!(f, "`{device}` has status {code}: {message}"),
+        }
+    }
 }
 
 /// How often what happened, since the source began.
@@ -360,10 +441,10 @@ impl Drop for TrackingSource {
 pub fn listen(
     config: TrackingConfig,
     clock: impl Clock + Clone + 'static,
-    on_tip: impl FnMut(TipPose) + Send + 'static,
+    on_tracked: impl FnMut(Tracked) + Send + 'static,
     on_event: impl FnMut(TrackingEvent) + Send + 'static,
 ) -> Result<TrackingSource, TrackingError> {
-    let device = config.check()?;
+    let devices = config.check()?;
     let refused = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => TrackingError::PortInUse { address: config.address },
         _ => TrackingError::Listen { address: config.address, source },
@@ -374,14 +455,16 @@ pub fn listen(
     let framer = Framer::new(config.max_body);
     let mut server = Server {
         config,
-        device,
+        devices,
         clock,
-        on_tip,
+        on_tracked,
         on_event,
         listener: Some(listener),
         shared: Arc::default(),
         framer,
+        sender: SenderClock::new(),
         told: Vec::new(),
+        told_without: false,
     };
     let shared = Arc::clone(&server.shared);
     spawn(address, shared, move || server.run())
@@ -395,24 +478,26 @@ pub fn listen(
 pub fn connect(
     config: TrackingConfig,
     clock: impl Clock + Clone + 'static,
-    on_tip: impl FnMut(TipPose) + Send + 'static,
+    on_tracked: impl FnMut(Tracked) + Send + 'static,
     on_event: impl FnMut(TrackingEvent) + Send + 'static,
 ) -> Result<TrackingSource, TrackingError> {
-    let device = config.check()?;
+    let devices = config.check()?;
     let address = config.address;
     let stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN)
         .map_err(|source| TrackingError::Connect { address, source })?;
     let framer = Framer::new(config.max_body);
     let mut server = Server {
         config,
-        device,
+        devices,
         clock,
-        on_tip,
+        on_tracked,
         on_event,
         listener: None,
         shared: Arc::default(),
         framer,
+        sender: SenderClock::new(),
         told: Vec::new(),
+        told_without: false,
     };
     let shared = Arc::clone(&server.shared);
     spawn(address, shared, move || server.serve(&stream, address))
@@ -430,18 +515,20 @@ fn spawn(
 
 struct Server<C, T, E> {
     config: TrackingConfig,
-    device: DeviceName,
+    devices: Devices,
     clock: C,
-    on_tip: T,
+    on_tracked: T,
     on_event: E,
     /// Where a client may come; none where this side connected.
     listener: Option<TcpListener>,
     shared: Arc<Shared>,
     framer: Framer,
+    sender: SenderClock,
     told: Vec<(TypeName, DeviceName)>,
+    told_without: bool,
 }
 
-impl<C: Clock, T: FnMut(TipPose), E: FnMut(TrackingEvent)> Server<C, T, E> {
+impl<C: Clock, T: FnMut(Tracked), E: FnMut(TrackingEvent)> Server<C, T, E> {
     fn run(&mut self) {
         while !self.ending() {
             // An error here is one client's, gone before it was accepted, or a want of descriptors that the
@@ -464,7 +551,9 @@ impl<C: Clock, T: FnMut(TipPose), E: FnMut(TrackingEvent)> Server<C, T, E> {
     fn serve(&mut self, stream: &TcpStream, peer: SocketAddr) {
         count(&self.shared.clients);
         self.framer.reset();
+        self.sender = SenderClock::new();
         self.told.clear();
+        self.told_without = false;
         (self.on_event)(TrackingEvent::Connected { peer });
         let why = match stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(LOOK_UP))) {
             Ok(()) => self.converse(stream, peer),
@@ -517,22 +606,22 @@ impl<C: Clock, T: FnMut(TipPose), E: FnMut(TrackingEvent)> Server<C, T, E> {
             let refusal = match message {
                 Err(why) => Some(why.into()),
                 Ok(message) => match message.content {
-                    Content::Transform(transform) if message.header.device == self.device => {
-                        match pose(status(&message, self.config.without_status), &transform) {
-                            Ok((status, pose)) => {
+                    Content::Transform(transform) if self.devices.has(message.header.device) => {
+                        let device = message.header.device;
+                        let (status, says) = status(&message, self.config.without_status);
+                        if !says && !std::mem::replace(&mut self.told_without, true) {
+                            (self.on_event)(TrackingEvent::WithoutStatus { device, taken_for: status });
+                        }
+                        let heard = made(&mut self.sender, message.header.timestamp, now);
+                        if let Some(by_s) = heard.stepped_s {
+                            (self.on_event)(TrackingEvent::ClockStepped { peer, by_s });
+                        }
+                        let captured = before(heard.captured, self.config.lag);
+                        let (config, tip) = (&self.config, device == self.devices.tip);
+                        match tracked(config, tip, status, &transform, captured, now) {
+                            Ok(tracked) => {
                                 count(&self.shared.tips);
-                                (self.on_tip)(TipPose {
-                                    trace: TraceId(0),
-                                    reference_from_tip: Stamped {
-                                        value: pose,
-                                        captured: now,
-                                        valid_for: self.config.valid_for,
-                                        error: self.config.error,
-                                        drift_mm_s: self.config.drift_mm_s,
-                                    },
-                                    status,
-                                    received: now,
-                                });
+                                (self.on_tracked)(tracked);
                                 None
                             }
                             Err(why) => Some(why),
@@ -561,6 +650,42 @@ impl<C: Clock, T: FnMut(TipPose), E: FnMut(TrackingEvent)> Server<C, T, E> {
     }
 }
 
+impl Devices {
+    fn has(&self, device: DeviceName) -> bool {
+        device == self.tip || Some(device) == self.reference
+    }
+}
+
+/// When a message was made, by the session's clock: its arrival, where it does not say.
+fn made(sender: &mut SenderClock, sent: Timestamp, now: Instant) -> Heard {
+    if sent == Timestamp::NONE {
+        return Heard { captured: now, stepped_s: None };
+    }
+    sender.hears(u64::from(sent.seconds()) * 1_000_000_000 + u64::from(sent.nanos()), now)
+}
+
+fn before(at: Instant, by: Duration) -> Instant {
+    at.since(Instant::START + by).map_or(Instant::START, |since| Instant::START + since)
+}
+
+fn tracked(
+    config: &TrackingConfig,
+    tip: bool,
+    status: TrackingStatus,
+    sent: &Transform,
+    captured: Instant,
+    received: Instant,
+) -> Result<Tracked, Refusal> {
+    if !tip {
+        let (status, tracker_from_reference) = pose(status, sent)?;
+        return Ok(Tracked::Reference(ReferencePose { tracker_from_reference, status, captured }));
+    }
+    let (status, value) = pose(status, sent)?;
+    let (valid_for, error, drift_mm_s) = (config.valid_for, config.error, config.drift_mm_s);
+    let reference_from_tip = Stamped { value, captured, valid_for, error, drift_mm_s };
+    Ok(Tracked::Tip(TipPose { trace: TraceId(0), reference_from_tip, status, received }))
+}
+
 fn count(of: &AtomicU64) {
     of.fetch_add(1, Ordering::Relaxed);
 }
@@ -570,18 +695,21 @@ fn told_status(device: DeviceName, said: &Status<'_>) -> TrackingEvent {
     TrackingEvent::Status { device, code: said.code, sub_code: said.sub_code, message }
 }
 
-/// What the metadata says of the pose; words without regard to case, as PLUS itself compares them.
-fn status(message: &Message<'_>, without: TrackingStatus) -> TrackingStatus {
+/// What the metadata says of the pose, and whether it says anything; words without regard to case, as PLUS itself compares them.
+fn status(message: &Message<'_>, without: TrackingStatus) -> (TrackingStatus, bool) {
     let said = message.metadata("TransformValid");
     let valid = said.is_none_or(|word| is(word, &["true", "1"]));
-    match message.metadata("TransformStatus") {
+    let status = message.metadata("TransformStatus");
+    let says = status.is_some() || said.is_some();
+    let status = match status {
         Some(word) if is(word, &["OUT_OF_VIEW", "MISSING"]) => TrackingStatus::LineOfSightLost,
         Some(word) if is(word, &["OUT_OF_VOLUME"]) => TrackingStatus::OutOfVolume,
         Some(word) if valid && is(word, &["OK"]) => TrackingStatus::Valid,
         None if said.is_none() => without,
         None if valid => TrackingStatus::Valid,
         _ => TrackingStatus::Unknown,
-    }
+    };
+    (status, says)
 }
 
 fn is(word: &[u8], any_of: &[&str]) -> bool {
@@ -590,7 +718,10 @@ fn is(word: &[u8], any_of: &[&str]) -> bool {
 
 /// The pose and its status. Where the tracker itself says that it measured nothing, whatever stands in the
 /// matrix is no reason to lose that news: the pose is then the identity, and invalid.
-fn pose(status: TrackingStatus, sent: &Transform) -> Result<(TrackingStatus, Pose<Reference, Tip>), Refusal> {
+fn pose<To: Frame, From: Frame>(
+    status: TrackingStatus,
+    sent: &Transform,
+) -> Result<(TrackingStatus, Pose<To, From>), Refusal> {
     match rigid(sent) {
         Ok(pose) => Ok((status, pose)),
         Err(why) if status == TrackingStatus::Valid => Err(why),
@@ -599,7 +730,7 @@ fn pose(status: TrackingStatus, sent: &Transform) -> Result<(TrackingStatus, Pos
 }
 
 /// The nearest rotation to a matrix that is one within [`RIGID_WITHIN`], and its translation.
-fn rigid(sent: &Transform) -> Result<Pose<Reference, Tip>, Refusal> {
+fn rigid<To: Frame, From: Frame>(sent: &Transform) -> Result<Pose<To, From>, Refusal> {
     for (column, values) in sent.columns.iter().enumerate() {
         if let Some(row) = values.iter().position(|value| !value.is_finite()) {
             return Err(Refusal::NotFinite { column, row, value: values[row] });

@@ -41,6 +41,10 @@ pub(crate) enum Purpose {
     Fault,
     /// Errors of a stereo microscope's ranges.
     Ranging,
+    /// How the tracking camera sees the reference array.
+    Reference,
+    /// Registrations after the first.
+    Register,
 }
 
 pub(crate) struct Draws(ChaCha8Rng);

@@ -5,6 +5,7 @@ use super::kept::{self, Kept, above_0};
 use super::landmarks::{paired, say_unpaired};
 use super::points;
 use super::tracker::{Answer, Person, Tracker, TrackerArgs};
+use crate::config;
 use anyhow::ensure;
 use bregma_ingest::registration::markups::Markup;
 use bregma_perception::register::check::{self, Cause, Checked, Demand, Touch};
@@ -34,6 +35,9 @@ pub struct CheckArgs {
     /// Predicted error of the registration, root mean square, mm, where its file does not say.
     #[arg(long, value_name = "MM")]
     pub tre: Option<f64>,
+    /// Write what was found into the registration's file (.toml), where `bregma run` sees it at once.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 pub(super) fn by_touch(args: &CheckArgs) -> anyhow::Result<Goal> {
@@ -51,7 +55,18 @@ pub(super) fn by_touch(args: &CheckArgs) -> anyhow::Result<Goal> {
     let touches: Vec<Touch> = paired(&scan, &touched).map(|(s, t)| touch(s, t, &kept)).collect();
     let found =
         check::check(&touches, &kept.patient_from_reference, Demand { limit_mm: args.limit, fle_mm: args.fle })?;
-    Ok(judge(&touches, &found, args))
+    let goal = judge(&touches, &found, args);
+    if args.keep {
+        let worst_mm = found.landmarks.iter().map(|landmark| landmark.off.norm()).fold(0.0, f64::max);
+        let check = config::Check {
+            landmarks: touches.len(),
+            worst_mm,
+            limit_mm: args.limit,
+            passed: matches!(goal, Goal::Held),
+        };
+        kept::keep_check(&args.registration, &check)?;
+    }
+    Ok(goal)
 }
 
 fn touch(scan: &Markup, touched: &Markup, kept: &Kept) -> Touch {

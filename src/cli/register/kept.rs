@@ -132,7 +132,7 @@ fn section(pose: &Isometry3<f64>, error: &RigidError, fre_mm: f64, tre_mm: f64, 
 #[derive(Debug, Clone, PartialEq)]
 enum Predicted {
     /// As it follows at each point.
-    Follows(RigidError),
+    Follows(Box<RigidError>),
     /// One number for all points, root mean square, mm.
     Alike(f64),
 }
@@ -155,14 +155,34 @@ impl Kept {
     }
 }
 
+/// Writes what touching landmarks again has shown into the file of a registration, in place of what stood there.
+pub(super) fn keep_check(path: &Path, check: &config::Check) -> anyhow::Result<()> {
+    ensure!(is_section(path), "--keep: {} has no room for a check; a registration in .toml has", path.display());
+    let named = || path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(named)?;
+    // What was written with care, comments and all, stays as it is.
+    let start = text.find("[source.registration.check]").unwrap_or(text.len());
+    let after = text[start..].find("\n[").map_or(text.len(), |n| start + n + 1);
+    let (before, rest) = (text[..start].trim_end(), text[after..].trim_start());
+    let config::Check { landmarks, worst_mm, limit_mm, passed } = check;
+    let section = format!(
+        "[source.registration.check]     # landmarks touched again\n\
+         landmarks = {landmarks}\nworst_mm = {worst_mm:?}\nlimit_mm = {limit_mm:?}\npassed = {passed}\n"
+    );
+    let whole =
+        if rest.is_empty() { format!("{before}\n\n{section}") } else { format!("{before}\n\n{section}\n{rest}") };
+    config::registration_of(&whole).with_context(named)?;
+    write(path, whole.as_bytes())
+}
+
 /// Reads one. `tre_mm`: what is predicted where the file does not say so.
 pub(super) fn read(option: &str, path: &Path, tre_mm: Option<f64>) -> anyhow::Result<Kept> {
     let named = || format!("{option} {}", path.display());
     if is_section(path) {
         let text = std::fs::read_to_string(path).with_context(named)?;
-        let (registration, error) = config::registration_of(&text).with_context(named)?;
+        let config::Kept { registration, error, .. } = config::registration_of(&text).with_context(named)?;
         let alike = tre_mm.unwrap_or(registration.predicted_tre.get());
-        let predicted = error.map_or(Predicted::Alike(alike), Predicted::Follows);
+        let predicted = error.map_or(Predicted::Alike(alike), |error| Predicted::Follows(Box::new(error)));
         return Ok(Kept { patient_from_reference: *registration.patient_from_reference.isometry(), predicted });
     }
     ensure!(transform::named(path), "{}: .toml, .tfm or .h5 is right", named());

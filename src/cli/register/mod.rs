@@ -15,15 +15,17 @@ use anyhow::Context;
 use bregma_ingest::registration::markups;
 use clap::Subcommand;
 use nalgebra::Point3;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 pub use calibrations::{HandEyeArgs, LagArgs, PivotArgs};
 pub use check::CheckArgs;
 pub use guided::GuidedArgs;
 pub use landmarks::LandmarksArgs;
-pub use scans::ScansArgs;
+pub use scans::{ScansArgs, ScansTableArgs};
 pub use surface::SurfaceArgs;
-pub use tables::{ScansTableArgs, ShiftTableArgs, TableArgs};
+pub use tables::{ShiftTableArgs, TableArgs};
 
 /// `register`.
 #[derive(Debug, Subcommand)]
@@ -60,9 +62,11 @@ Not told: a mirrored scan of a face that is its own mirror image; check with a l
 Example:
   bregma register check --registration out/registration.toml --scan scan.mrk.json --tracker 127.0.0.1:18944 --limit 2
   bregma register check --registration run.toml --scan scan.mrk.json --touched again.fcsv
+  bregma register check --registration out/registration.toml --scan scan.mrk.json --tracker 127.0.0.1:18944 --keep
   bregma register check --registration out/registration.tfm --tre 0.8 --scan scan.mrk.json --touched again.fcsv
 Goal: each landmark that was touched within --limit. Beside it stand what registration and touch predict, and what explains
-the errors: chance, one motion of all (register anew), one bad touch (touch it again).")]
+the errors: chance, one motion of all (register anew), one bad touch (touch it again). With --keep a `bregma run` that reads this file
+takes the registration up, or drops it.")]
     Check(CheckArgs),
     /// Where an instrument's tip is on its tracked array, by turning it about the resting tip.
     #[command(after_help = "\
@@ -85,19 +89,19 @@ Example:
 Move the instrument's tip before the camera for ten seconds, as irregularly as you can. The first file has the columns
 time_s, x_mm, y_mm, z_mm and status (lines that do not say `valid` do not count), the second time_s, u_px, v_px.")]
     Lag(LagArgs),
-    /// One scan onto another of the same patient: a newer one, with a cavity perhaps, and what has moved around it.
+    /// An intraoperative scan against the preoperative one: how the patient lies, and what tissue has moved.
     #[command(after_help = "\
 Example:
-  bregma register scans --fixed intraoperative.nii.gz --moving preoperative.nii.gz \
-    --out out/rigid.tfm --field out/moved.nii.gz        under a minute on two cores
-Scans are NIfTI files or folders of a DICOM series. The rigid part is written for 3D Slicer (.tfm: put it on the moving
-scan), the whole as a displacement field (.nii.gz; 5 mm grid, LPS vectors) that ITK's programs resample the moving scan by.
-Mirrored scans and scans of two patients are refused.")]
+  bregma register scans pre.nii.gz intra.nii.gz --targets tumour.mrk.json --out out/registration
+Writes rigid.tfm, which shows the preoperative scan where bone puts it, and displacement.nii.gz, which also follows what
+tissue has moved; 3D Slicer, ITK and SimpleITK read both. Folders with a DICOM series do as well as files. Goal: at most
+--tre-max of stated error at each target. A mirrored scan and another patient's are refused.")]
     Scans(ScansArgs),
-    /// What laying a newer scan onto an older one is worth, simulated: a page of docs/.
+    /// What registration of two scans is worth, simulated: a page of docs/.
     #[command(after_help = "\
 Example:
-  bregma register scans-table --cases 50 --first-seed 1000000 --out docs/scans.md      about an hour on two cores")]
+  bregma register scans-table --cases 50 --out docs/scans.md          about an hour on two cores
+An interrupted run goes on where it was: lines of cases are kept in --kept.")]
     ScansTable(ScansTableArgs),
     /// What following the brain's shift is worth, simulated: a page of docs/.
     #[command(after_help = "\
@@ -124,8 +128,8 @@ pub fn run(command: &RegisterCommand) -> anyhow::Result<Goal> {
         RegisterCommand::Pivot(args) => calibrations::by_pivot(args),
         RegisterCommand::HandEye(args) => calibrations::by_hand_eye(args),
         RegisterCommand::Lag(args) => calibrations::by_lag(args),
-        RegisterCommand::Scans(args) => scans::by_scans(args),
-        RegisterCommand::ScansTable(args) => tables::scans_table(args),
+        RegisterCommand::Scans(args) => scans::register(args),
+        RegisterCommand::ScansTable(args) => scans::table(args),
         RegisterCommand::ShiftTable(args) => tables::shift_table(args),
         RegisterCommand::Table(args) => tables::table(args),
     }
@@ -143,7 +147,16 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    // Whole or not at all: a running `bregma run` may be reading it.
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o644)).tempfile_in(folder).and_then(
+        |mut file| {
+            file.write_all(bytes)?;
+            file.persist(path)?;
+            Ok(())
+        },
+    );
+    written.with_context(|| format!("cannot write {}", path.display()))?;
     say(format!("written    {}", path.display()));
     Ok(())
 }

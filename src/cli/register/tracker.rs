@@ -13,7 +13,7 @@ use bregma_core::flow::{TipPose, TrackingStatus};
 use bregma_core::lane::{self, Overflow, Receiver};
 use bregma_core::time::{Clock, Duration, Instant, RealClock};
 use bregma_core::units::Millimetres;
-use bregma_ingest::tracking::{self, TrackingConfig, TrackingEvent, TrackingSource};
+use bregma_ingest::tracking::{self, Tracked, TrackingConfig, TrackingEvent, TrackingSource};
 use bregma_perception::register::still::{self, Hold, Still};
 use nalgebra::Point3;
 use std::io::{BufRead, Read};
@@ -91,13 +91,16 @@ impl Line {
         let (mut to_tips, tips) = lane::lane("register.tips", POSES, Overflow::DropOldest);
         let (mut to_events, events) = lane::lane("register.events", EVENTS, Overflow::DropOldest);
         // These lanes displace what is old, and refuse nothing.
-        let on_tip = move |tip| drop(to_tips.send(tip));
+        let on_tracked = move |tracked| match tracked {
+            Tracked::Tip(tip) => drop(to_tips.send(tip)),
+            Tracked::Reference(_) => {}
+        };
         let on_event = move |event| drop(to_events.send(event));
         let (config, clock) = (config.clone(), clock.clone());
         let source = if connects {
-            tracking::connect(config, clock, on_tip, on_event)
+            tracking::connect(config, clock, on_tracked, on_event)
         } else {
-            tracking::listen(config, clock, on_tip, on_event)
+            tracking::listen(config, clock, on_tracked, on_event)
         };
         Ok(Self { source: source?, tips, events })
     }
@@ -196,14 +199,10 @@ impl Tracker {
         let words = match event {
             TrackingEvent::Connected { .. } if self.connects => return,
             TrackingEvent::Status { code: 1, .. } => return,
-            TrackingEvent::Connected { peer } => format!("{peer} has come"),
-            TrackingEvent::Disconnected { peer, why } => format!("{peer} is gone: {why:?}"),
-            TrackingEvent::TurnedAway { peer, serving } => format!("{peer} was turned away: {serving} is heard"),
-            TrackingEvent::Refused { why, .. } => format!("a message was refused: {why}"),
             TrackingEvent::Ignored { type_name, device } => {
                 format!("{type_name} of `{device}` says nothing of `{}`", self.config.device)
             }
-            TrackingEvent::Status { device, code, message, .. } => format!("`{device}` has status {code}: {message}"),
+            event => event.to_string(),
         };
         if self.told != words {
             say(format!("tracker    {words}"));

@@ -9,7 +9,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 #[derive(Debug, PartialEq)]
 enum Heard {
     Tip(TipPose),
+    Reference(ReferencePose),
     Event(TrackingEvent),
+}
+
+fn heard_of(tracked: Tracked) -> Heard {
+    match tracked {
+        Tracked::Tip(tip) => Heard::Tip(tip),
+        Tracked::Reference(pose) => Heard::Reference(pose),
+    }
 }
 
 const TIP: DeviceName = DeviceName::constant("StylusTipToReference");
@@ -27,40 +35,50 @@ fn config() -> TrackingConfig {
 fn start(clock: &SimClock) -> (TrackingSource, Receiver<Heard>) {
     let (tips, heard) = sync_channel(256);
     let events = tips.clone();
-    let on_tip = move |tip| tips.send(Heard::Tip(tip)).expect("the test listens");
+    let on_tracked = move |tracked| tips.send(heard_of(tracked)).expect("the test listens");
     let on_event = move |event| drop(events.send(Heard::Event(event)));
-    (listen(config(), clock.clone(), on_tip, on_event).expect("a free port"), heard)
+    (listen(config(), clock.clone(), on_tracked, on_event).expect("a free port"), heard)
 }
 
 fn dial(source: &TrackingSource) -> TcpStream {
     TcpStream::connect(source.address()).expect("it listens")
 }
 
+/// What comes next but for the news that poses come without a status, which most of these do.
 fn next(heard: &Receiver<Heard>) -> Heard {
-    heard.recv_timeout(PATIENCE).expect("something is heard")
+    loop {
+        match heard.recv_timeout(PATIENCE).expect("something is heard") {
+            Heard::Event(TrackingEvent::WithoutStatus { .. }) => {}
+            other => return other,
+        }
+    }
 }
 
 fn next_tip(heard: &Receiver<Heard>) -> TipPose {
     match next(heard) {
         Heard::Tip(tip) => tip,
-        Heard::Event(event) => panic!("not a tip: {event:?}"),
+        other => panic!("not a tip: {other:?}"),
     }
 }
 
 fn next_event(heard: &Receiver<Heard>) -> TrackingEvent {
     match next(heard) {
         Heard::Event(event) => event,
-        Heard::Tip(tip) => panic!("not an event: {tip:?}"),
+        other => panic!("not an event: {other:?}"),
     }
 }
 
 fn wire(device: DeviceName, content: Content<'_>, metadata: &[(&str, &str)]) -> Vec<u8> {
+    wire_at(Timestamp::NONE, device, content, metadata)
+}
+
+fn wire_at(timestamp: Timestamp, device: DeviceName, content: Content<'_>, metadata: &[(&str, &str)]) -> Vec<u8> {
     let metadata: Vec<Entry<'_>> = metadata
         .iter()
         .map(|(key, value)| Entry { key: key.as_bytes(), encoding: 3, value: value.as_bytes() })
         .collect();
     let version = if metadata.is_empty() { Version::V1 } else { Version::V2 };
-    let message = Outgoing { version, device, timestamp: Timestamp::NONE, message_id: 0, metadata: &metadata, content };
+    let message = Outgoing { version, device, timestamp, message_id: 0, metadata: &metadata, content };
     let mut bytes = vec![0; encoded_len(&message).expect("can be sent")];
     encode(&message, &mut bytes).expect("can be sent");
     bytes
@@ -187,7 +205,8 @@ fn who_says_nothing_of_the_status_is_believed_only_where_that_was_configured() {
     let events = tips.clone();
     let config = TrackingConfig { without_status: TrackingStatus::Unknown, ..config() };
     let on_event = move |event| drop(events.send(Heard::Event(event)));
-    let source = listen(config, clock, move |tip| drop(tips.send(Heard::Tip(tip))), on_event).expect("a free port");
+    let source =
+        listen(config, clock, move |tracked| drop(tips.send(heard_of(tracked))), on_event).expect("a free port");
     let mut client = dial(&source);
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     let said: [(&[(&str, &str)], TrackingStatus); 3] = [
@@ -199,6 +218,67 @@ fn who_says_nothing_of_the_status_is_believed_only_where_that_was_configured() {
         client.write_all(&tip(IDENTITY, metadata)).expect("sent");
         assert_eq!(next_tip(&heard).status, expected, "{metadata:?}");
     }
+}
+
+#[test]
+fn poses_without_a_status_are_told_once_a_connection() {
+    let (source, heard) = start(&SimClock::new());
+    let told = || match heard.recv_timeout(PATIENCE).expect("something is heard") {
+        Heard::Event(TrackingEvent::WithoutStatus { device, taken_for }) => Some((device, taken_for)),
+        _ => None,
+    };
+    for _ in 0..2 {
+        let mut client = dial(&source);
+        assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
+        client.write_all(&tip(IDENTITY, &[])).expect("sent");
+        client.write_all(&tip(IDENTITY, &[])).expect("sent");
+        assert_eq!(told(), Some((TIP, TrackingStatus::Valid)));
+        assert_eq!((told(), told()), (None, None), "two poses, and no more words");
+        drop(client);
+        assert!(matches!(next_event(&heard), TrackingEvent::Disconnected { .. }));
+    }
+}
+
+#[test]
+fn the_senders_own_time_counts_less_its_lag_and_a_clock_that_was_set_is_told() {
+    let clock = SimClock::new();
+    let lag = Duration::from_millis(30);
+    let (tips, heard) = sync_channel(256);
+    let events = tips.clone();
+    let config = TrackingConfig { reference: Some("ReferenceToTracker".to_owned()), lag, ..config() };
+    let on_event = move |event| drop(events.send(Heard::Event(event)));
+    let source = listen(config, clock.clone(), move |tracked| drop(tips.send(heard_of(tracked))), on_event)
+        .expect("a free port");
+    let mut client = dial(&source);
+    assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
+    let stamp = |ms: u64| Timestamp::new(1_000 + (ms / 1000) as u32, (ms % 1000) as u32 * 1_000_000).expect("a time");
+    let mut arrives = |ms: u64, made_ms: u64, device| {
+        let now = clock.now().nanos() / 1_000_000;
+        clock.advance(Duration::from_millis(ms - now));
+        let content = Content::Transform(Transform { columns: IDENTITY });
+        client.write_all(&wire_at(stamp(made_ms), device, content, &[("TransformStatus", "OK")])).expect("sent");
+        next(&heard)
+    };
+    // Made 2 ms before each arrives, and one that was held up for 15 ms.
+    let mut seen = Vec::new();
+    for (at, made) in [(100, 98), (120, 118), (155, 138), (160, 158)] {
+        let Heard::Tip(tip) = arrives(at, made, TIP) else { panic!("a tip") };
+        assert_eq!(tip.received, Instant::START + Duration::from_millis(at));
+        seen.push(tip.reference_from_tip.captured.nanos() as f64 * 1e-6);
+    }
+    for (found, right) in seen.iter().zip([70.0, 90.0, 110.0, 130.0]) {
+        assert!((found - right).abs() < 1e-3, "{seen:?}");
+    }
+    // The reference array, by its own device.
+    let Heard::Reference(array) = arrives(180, 178, DeviceName::constant("ReferenceToTracker")) else {
+        panic!("the array")
+    };
+    assert_eq!((array.status, array.captured.nanos() / 1_000_000), (TrackingStatus::Valid, 150));
+    // An hour ahead: nothing that came can have been made later than it came.
+    let Heard::Event(TrackingEvent::ClockStepped { by_s, .. }) = arrives(200, 3_600_198, TIP) else { panic!("told") };
+    assert!((by_s - 3600.0).abs() < 0.05, "{by_s} s");
+    let Heard::Tip(tip) = next(&heard) else { panic!("a tip") };
+    assert_eq!(tip.reference_from_tip.captured, Instant::START + Duration::from_millis(170));
 }
 
 #[test]
@@ -250,6 +330,9 @@ fn what_is_out_of_range_is_refused_before_anything_listens() {
     assert!(refused(TrackingConfig { drift_mm_s: f64::NAN, ..config() }).contains("drift_mm_s"));
     assert!(refused(TrackingConfig { valid_for: Duration::ZERO, ..config() }).contains("valid_for"));
     assert!(refused(TrackingConfig { max_body: 0, ..config() }).contains("max_body"));
+    assert!(refused(TrackingConfig { lag: Duration::from_secs(2), ..config() }).contains("lag"));
+    let twice = TrackingConfig { reference: Some(config().device), ..config() };
+    assert!(refused(twice).contains("both the tip and the reference array"));
 }
 
 #[test]
@@ -273,9 +356,9 @@ fn a_tracker_that_listens_is_connected_to_and_heard_until_it_hangs_up() {
     let config = TrackingConfig { address: listener.local_addr().expect("an address"), ..config() };
     let (tips, heard) = sync_channel(256);
     let events = tips.clone();
-    let on_tip = move |tip| drop(tips.send(Heard::Tip(tip)));
+    let on_tracked = move |tracked| drop(tips.send(heard_of(tracked)));
     let on_event = move |event| drop(events.send(Heard::Event(event)));
-    let source = super::connect(config.clone(), SimClock::new(), on_tip, on_event).expect("it listens");
+    let source = super::connect(config.clone(), SimClock::new(), on_tracked, on_event).expect("it listens");
     let (mut tracker, _) = listener.accept().expect("it came");
     assert!(matches!(next_event(&heard), TrackingEvent::Connected { .. }));
     tracker.write_all(&tip(IDENTITY, &[("TransformStatus", "OK")])).expect("sent");

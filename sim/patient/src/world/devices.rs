@@ -5,7 +5,7 @@
 use super::SharedWorld;
 use super::fault::lasts;
 use bregma_core::devices::{Arm, DeviceFault, EnablingInput, Instrument, Scanner, Tracker};
-use bregma_core::flow::{ArmState, Consent, Energy, InstrumentState, Modality, Sent, TipPose, Volume};
+use bregma_core::flow::{ArmState, Consent, Energy, InstrumentState, Modality, ReferencePose, Sent, TipPose, Volume};
 use bregma_core::time::Instant;
 use std::sync::Arc;
 
@@ -67,6 +67,9 @@ impl Instrument for InstrumentHandle {
 impl Tracker for TrackerHandle {
     fn poll(&mut self, now: Instant) -> Result<Option<TipPose>, DeviceFault> {
         Ok(self.0.at(now).tracker.poll(now))
+    }
+    fn reference(&mut self, now: Instant) -> Result<Option<ReferencePose>, DeviceFault> {
+        Ok(self.0.at(now).tracker.reference())
     }
 }
 

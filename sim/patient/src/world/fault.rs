@@ -264,6 +264,7 @@ impl World {
     /// microscope move the other way. The runtime's calibrations stay as they were.
     fn table_moves(&mut self, by: &Isometry3<f64>) {
         self.arm.left_behind(by);
+        self.tracker.table_moves(by);
         let camera = &mut self.true_camera.patient_from_camera;
         let moved = by.inverse() * camera.isometry();
         if let Ok(pose) = Pose::between(camera.to, FrameId::SOLE, moved) {

@@ -48,7 +48,7 @@ use aspirator::Aspirator;
 use bleeding::Bleeding;
 use bregma_core::devices::DeviceFault;
 use bregma_core::flow::{ArmMount, CameraCalibration, Energy, Light, Registration};
-use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Reference, Tip};
+use bregma_core::frame::{Frame, FrameId, Patient as PatientFrame, Pose, Tip};
 use bregma_core::grid::Grid;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
@@ -232,7 +232,11 @@ impl World {
         let patient: Arc<Patient> = patient.into();
         let arm = SimulatedArm::at_rest(&patient, &settings);
         let (calibrated_camera, true_camera) = camera::stand(&patient, &arm, &settings);
-        let (true_registration, mut registration) = register(&patient, &settings);
+        let mut draws = Draws::new(patient.seed(), Purpose::Mount);
+        let target = patient.corridor.target;
+        let at = target + draws.direction() * 160.0;
+        let place = Isometry3::from_parts(Translation3::from(at.coords), draws.turn(0.8));
+        let mut registration = register(&patient, &settings, &place, &mut draws, Instant::START);
         let resection = Resection::new(&patient);
         let shift = Shift::new(&patient, settings.world, &settings.shift, &resection.state);
         registration.up = shift.down().map(|down| measured_up(&patient, &settings, &down));
@@ -240,7 +244,7 @@ impl World {
         let microscope = &settings.microscope;
         let hides = microscope.look != Look::Plain && microscope.cotton_per_minute + microscope.hands_per_minute > 0.0;
         let world = Self {
-            tracker: SimulatedTracker::new(patient.seed(), true_registration),
+            tracker: SimulatedTracker::new(patient.seed(), finite(patient.frame(), place)),
             aspirator: Aspirator::new(&patient, &settings.instrument),
             bleeding: Bleeding::new(&patient, &settings.instrument, down),
             faults: Faults::default(),
@@ -464,6 +468,18 @@ impl SharedWorld {
     pub fn registration(&self) -> Registration {
         self.lock().registration
     }
+    /// Registers the patient anew, as the reference array sits now, with another draw of the error; valid for the rest of the
+    /// session. The arm must be out of the head: landmarks are touched by hand.
+    #[must_use]
+    pub fn register_anew(&self) -> Registration {
+        let mut world = self.lock();
+        let mut draws = Draws::new(world.patient.seed() ^ world.now.nanos(), Purpose::Register);
+        let place = *world.tracker.patient_from_reference().isometry();
+        let up = world.registration.up;
+        world.registration = register(&world.patient, &world.settings, &place, &mut draws, world.now);
+        world.registration.up = up;
+        world.registration
+    }
     /// What the arm executed, by its own log. Independent of what the runtime records.
     #[must_use]
     pub fn arm_log(&self) -> Vec<ArmLogEntry> {
@@ -494,27 +510,28 @@ impl SharedWorld {
     }
 }
 
-/// The reference array's true place and the registration that was made of it.
-fn register(patient: &Patient, settings: &WorldSettings) -> (Pose<PatientFrame, Reference>, Registration) {
-    let mut draws = Draws::new(patient.seed(), Purpose::Mount);
+/// The registration that is made of the reference array's true place.
+fn register(
+    patient: &Patient,
+    settings: &WorldSettings,
+    place: &Isometry3<f64>,
+    draws: &mut Draws,
+    registered: Instant,
+) -> Registration {
     let target = patient.corridor.target;
-    let at = target + draws.direction() * 160.0;
-    let place = Isometry3::from_parts(Translation3::from(at.coords), draws.turn(0.8));
     // Root mean square over three axes; a turn of 0.15° about the target adds 0.1 mm at its edge.
     let off = draws.normals(settings.registration_tre_mm / 3.0_f64.sqrt());
     let turn = draws.turn(if settings.registration_tre_mm > 0.0 { 0.15_f64.to_radians() } else { 0.0 });
     let error = about(target, off, turn);
-    let pose = |iso| finite(patient.frame(), iso);
     let fre = Millimetres::constant(0.6 + 0.2 * draws.uniform(0.0, 1.0));
-    let registration = Registration {
-        patient_from_reference: pose(error * place),
+    Registration {
+        patient_from_reference: finite(patient.frame(), error * place),
         fre,
         predicted_tre: Millimetres::constant(settings.registration_tre_mm),
         up: None,
-        registered: Instant::START,
-        expires: Instant::START + Duration::from_secs(8 * 3600),
-    };
-    (pose(place), registration)
+        registered,
+        expires: registered + Duration::from_secs(8 * 3600),
+    }
 }
 
 /// Against gravity, as the table's own scale says it.

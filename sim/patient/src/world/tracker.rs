@@ -1,4 +1,4 @@
-//! The simulated tracking camera: 40 poses a second, with noise, drift, lag and loss of line of sight.
+//! The simulated tracking camera: 40 poses a second of tip and reference array, with noise, drift, lag and loss of line of sight.
 //!
 //! **Frames:** the tip from the reference array, which may be bumped. While line of sight is lost it keeps
 //! reporting, with that status and the last pose it had. **Invariant:** noise keeps its root mean square
@@ -6,11 +6,11 @@
 
 use super::{TipInPatient, WorldSettingError, WorldSettings, finite};
 use crate::random::{Draws, Purpose};
-use bregma_core::flow::{TipPose, TraceId, TrackingStatus};
-use bregma_core::frame::{FrameId, Patient, Pose, Reference, Tip};
+use bregma_core::flow::{ReferencePose, TipPose, TraceId, TrackingStatus};
+use bregma_core::frame::{FrameId, Patient, Pose, Reference, Tip, Tracker};
 use bregma_core::time::{Duration, Instant, Stamped};
 use bregma_core::units::Millimetres;
-use nalgebra::{Isometry3, Translation3, Vector3};
+use nalgebra::{Isometry3, Quaternion, Translation3, Unit, Vector3, Vector4};
 use std::collections::VecDeque;
 
 /// 40 Hz.
@@ -21,6 +21,11 @@ const VALID_FOR: Duration = Duration::from_millis(250);
 const ERROR_MM: f64 = 0.35;
 /// How fast that error grows: slow motions of the tip between poses, mm/s.
 const DRIFT_MM_S: f64 = 1.0;
+/// The reference array before the camera, when it was set up: 1.6 m away, facing it.
+const STANDS: Isometry3<f64> = Isometry3 {
+    rotation: Unit::new_unchecked(Quaternion { coords: Vector4::new(1.0, 0.0, 0.0, 0.0) }),
+    translation: Translation3 { vector: Vector3::new(80.0, -60.0, 1600.0) },
+};
 /// Poses under way: 500 ms of lag and 100 ms of jitter at 40 Hz, and the one that is just made.
 const QUEUE_MAX: usize = 26;
 
@@ -82,11 +87,15 @@ pub(crate) struct SimulatedTracker {
     wander: Draws,
     /// mm, in the reference array's axes.
     drift: Vector3<f64>,
+    /// Of how the reference array itself is seen.
+    array: Draws,
+    tracker_from_reference: Isometry3<f64>,
     reference_from_patient: Pose<Reference, Patient>,
     next: Instant,
     lost_until: Instant,
     last: Option<Pose<Reference, Tip>>,
-    under_way: VecDeque<TipPose>,
+    under_way: VecDeque<(TipPose, ReferencePose)>,
+    seen: Option<ReferencePose>,
 }
 
 impl SimulatedTracker {
@@ -95,11 +104,14 @@ impl SimulatedTracker {
             draws: Draws::new(seed, Purpose::Tracker),
             wander: Draws::new(seed, Purpose::Wander),
             drift: Vector3::zeros(),
+            array: Draws::new(seed, Purpose::Reference),
+            tracker_from_reference: STANDS,
             reference_from_patient: patient_from_reference.inverse(),
             next: Instant::START,
             lost_until: Instant::START,
             last: None,
             under_way: VecDeque::with_capacity(QUEUE_MAX),
+            seen: None,
         }
     }
 
@@ -116,6 +128,18 @@ impl SimulatedTracker {
         if let Ok(pose) = Pose::between(reference.to, reference.from, bumped) {
             *reference = pose;
         }
+        self.tracker_from_reference *= by;
+    }
+
+    /// The table moves, and patient and array with it: `by` in the patient's own axes.
+    pub(crate) fn table_moves(&mut self, by: &Isometry3<f64>) {
+        let reference_from_patient = self.reference_from_patient.isometry();
+        self.tracker_from_reference *= reference_from_patient * by * reference_from_patient.inverse();
+    }
+
+    /// Where the array truly sits on the patient.
+    pub(crate) fn patient_from_reference(&self) -> Pose<Patient, Reference> {
+        self.reference_from_patient.inverse()
     }
 
     pub(crate) fn step(&mut self, now: Instant, tip: &TipInPatient, settings: &WorldSettings) {
@@ -138,7 +162,8 @@ impl SimulatedTracker {
         if self.under_way.len() == QUEUE_MAX {
             self.under_way.pop_front();
         }
-        self.under_way.push_back(TipPose {
+        let array = self.measure_array(now, settings);
+        let tip = TipPose {
             trace: TraceId(0),
             reference_from_tip: Stamped {
                 value: pose,
@@ -149,16 +174,31 @@ impl SimulatedTracker {
             },
             status: if lost { TrackingStatus::LineOfSightLost } else { TrackingStatus::Valid },
             received: now + settings.tracker_lag + late,
-        });
+        };
+        self.under_way.push_back((tip, array));
     }
 
     /// The newest pose that has arrived by `now` and was not given before.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<TipPose> {
         let mut newest = None;
-        while self.under_way.front().is_some_and(|pose| pose.received <= now) {
-            newest = self.under_way.pop_front();
+        while let Some((tip, array)) = self.under_way.pop_front_if(|(tip, _)| tip.received <= now) {
+            (newest, self.seen) = (Some(tip), Some(array));
         }
         newest
+    }
+
+    /// The same of the reference array; it comes with the tip's.
+    pub(crate) fn reference(&mut self) -> Option<ReferencePose> {
+        self.seen.take()
+    }
+
+    fn measure_array(&mut self, now: Instant, settings: &WorldSettings) -> ReferencePose {
+        let off = self.array.normals(settings.tracker_noise_mm);
+        let turn = self.array.turn(settings.tracker_noise_deg.to_radians());
+        let truth = &self.tracker_from_reference;
+        let noisy = Isometry3::from_parts((truth.translation.vector + off).into(), turn * truth.rotation);
+        let tracker_from_reference: Pose<Tracker, Reference> = finite(FrameId::SOLE, noisy);
+        ReferencePose { tracker_from_reference, status: TrackingStatus::Valid, captured: now }
     }
 
     /// Drifts for one period; how late this pose comes.

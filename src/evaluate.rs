@@ -3,15 +3,16 @@
 //! Ground truth is the digital patient's own; nothing here is ever shown to a stage. The lower rungs of the ladder are
 //! [`crate::ladder`]'s. **Units:** mm, mL.
 
+use crate::config::Config;
 use crate::field::SignedField;
 use crate::ladder::Rungs;
 use crate::report::{
     Case, Coverage, Ladder, LaneLoss, Latency, MarginError, Motions, Outcome, Spread, StageAge, StageTimes,
 };
-use crate::session::Supervisor;
+use crate::session::{Supervisor, Theatre};
 use crate::surgeon::Ended;
 use bregma_bridge::checker;
-use bregma_core::flow::Scene;
+use bregma_core::flow::{Scene, VideoFrame};
 use bregma_core::lane::Gauge;
 use bregma_core::runner::StageStats;
 use bregma_core::time::{Duration, Instant};
@@ -29,6 +30,7 @@ pub struct Evaluator {
     hidden: Vec<f64>,
     tip: Vec<f64>,
     still: Vec<f64>,
+    reregistered: Vec<f64>,
     moved: Vec<f64>,
 }
 
@@ -45,6 +47,7 @@ impl Evaluator {
             hidden: Vec::new(),
             tip: Vec::new(),
             still: Vec::new(),
+            reregistered: Vec::new(),
             moved: Vec::new(),
         }
     }
@@ -62,12 +65,35 @@ impl Evaluator {
         self.hidden.extend(errors.hidden.iter().map(|e| f64::from(*e)));
         self.tip.extend(errors.tip.map(f64::from));
 
-        let cores = [self.rungs.static_core(scene), self.rungs.moved_core(scene)];
-        for (core, rung) in cores.into_iter().zip([&mut self.still, &mut self.moved]) {
+        let Self { rungs, still, reregistered, moved, .. } = self;
+        let cores = [rungs.static_core(scene), rungs.reregistered_core(scene), rungs.moved_core(scene)];
+        for (core, rung) in cores.into_iter().zip([still, reregistered, moved]) {
             let Some(core) = core else { continue };
             let errors = world.margin_errors(scene, Some(self.signed.of(core.into_iter())));
             let all = errors.visible.iter().chain(&errors.hidden).chain(&errors.tip);
             rung.extend(all.map(|e| f64::from(*e)));
+        }
+    }
+}
+
+impl Evaluator {
+    /// Has the rung that takes an MRI take it, once it is time.
+    ///
+    /// # Errors
+    /// As [`Rungs::take_scan`].
+    pub fn scan(
+        &mut self,
+        scene: &Scene,
+        config: &Config,
+        theatre: &Theatre,
+        world: &SharedWorld,
+        picture: Option<&Arc<VideoFrame>>,
+    ) -> anyhow::Result<()> {
+        match picture {
+            Some(picture) if self.rungs.wants_scan(scene) => {
+                self.rungs.take_scan(scene, config, theatre, world.scans_now(), picture)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -162,7 +188,7 @@ impl Evaluator {
             static_margin_error_mm: still,
             ladder: Ladder {
                 static_preoperative: Some(still),
-                reregistered: None,
+                reregistered: self.rungs.rescanned().then(|| Spread::of(&mut self.reregistered)),
                 surface_shift: (!self.moved.is_empty()).then(|| Spread::of(&mut self.moved)),
                 classical: Some(overall),
                 network: None,

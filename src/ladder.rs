@@ -1,22 +1,30 @@
 //! The ladder's lower rungs: what simpler navigation would have believed, on the same observations.
 //!
 //! ```text
-//!  static            the first segmentation, where the registration of the skull has it, less what the tip swept there
-//!  + surface shift   the same tissue, moved as align follows the brain
+//!  static             the first segmentation, where the registration of the skull has it, less what the tip swept there
+//!  + re-registration  the same, begun anew with one MRI once half of the core is gone: its segmentation, less what is swept after it
+//!  + surface shift    the first segmentation again, moved as align follows the brain between scans
 //! ```
+//! The MRI is an imagined one: it shows the head as it is at that moment, without the arm having to leave and without the time it
+//! takes, and nobody but this rung sees it.
 //! Where the brain's shift is followed, what the tip swept is kept where the scan shows the tissue that was there; navigation that
 //! follows nothing carves elsewhere. So a second align that follows nothing reads what the first one reads, beside the flow:
 //! [`Still`]. **Units:** mm. Nothing here is shown to a stage.
 
+use crate::config::Config;
 use crate::events::Events;
 use crate::pipeline::ports::align_in;
 use crate::pipeline::{AlignPorts, Topics};
-use bregma_core::flow::{ROI_VOXELS, RoiFrame, Scene, voxel};
+use crate::session::engines::Engines;
+use crate::session::{self, Theatre};
+use anyhow::Context;
+use bregma_core::flow::{ROI_VOXELS, RoiFrame, Scene, VideoFrame, Volume, voxel};
 use bregma_core::lane::Overflow::{DropOldest, Refuse};
 use bregma_core::runner::{Latches, Node, OnOverrun};
-use bregma_core::stage::Trigger;
-use bregma_core::topic::{Publisher, Subscriber};
-use bregma_perception::align::{Align, Settings, VOLUMES_MAX};
+use bregma_core::stage::{Stage, Trigger};
+use bregma_core::topic::{Numbered, Publisher, Subscriber};
+use bregma_perception::align::{self, Align, Settings, VOLUMES_MAX};
+use bregma_perception::perceive;
 use std::sync::Arc;
 
 /// The channel of a frame that holds the cavity; a test looks at its name.
@@ -60,19 +68,27 @@ impl Still {
     }
 }
 
-/// Both rungs.
+/// The rungs.
 #[derive(Default)]
 pub struct Rungs {
     still: Option<Still>,
-    /// The first segmentation, where the scan shows it.
-    core: Option<Vec<bool>>,
+    /// The first segmentation, where the scan shows it, and its volume, mL.
+    core: Option<(Vec<bool>, f64)>,
+    rescan: Option<Rescan>,
+}
+
+/// Navigation begun anew.
+struct Rescan {
+    core: Vec<bool>,
+    /// What had been swept before.
+    swept: Vec<bool>,
 }
 
 impl Rungs {
     /// `still`: where the brain's shift is followed.
     #[must_use]
     pub const fn new(still: Option<Still>) -> Self {
-        Self { still, core: None }
+        Self { still, core: None, rescan: None }
     }
 
     /// Takes note of the first scene, before anything is removed.
@@ -82,24 +98,88 @@ impl Rungs {
                 let now = scene.shift.now(&scene.grid.centre(scene.grid.voxel(rest)));
                 scene.grid.containing(&now).is_some_and(|v| scene.residual[scene.grid.index(v)] >= 128)
             };
-            (0..ROI_VOXELS).map(there).collect()
+            ((0..ROI_VOXELS).map(there).collect(), scene.residual_ml)
         });
     }
 
     /// Residual core as static navigation has it, voxel by voxel.
     pub fn static_core(&mut self, scene: &Scene) -> Option<Vec<bool>> {
-        let core = self.core.as_ref()?;
-        let left: Vec<bool> = match &mut self.still {
-            Some(still) => core.iter().zip(still.cavity()?).map(|(core, cavity)| *core && *cavity < 0.5).collect(),
-            None => core.iter().zip(&scene.state).map(|(core, s)| *core && s & voxel::CAVITY == 0).collect(),
-        };
-        Some(left)
+        let swept = self.swept(scene)?;
+        let (core, _) = self.core.as_ref()?;
+        Some(core.iter().zip(swept).map(|(core, swept)| *core && !swept).collect())
+    }
+
+    /// The same with the MRI; until it is made, static navigation is all there is.
+    pub fn reregistered_core(&mut self, scene: &Scene) -> Option<Vec<bool>> {
+        if self.rescan.is_none() {
+            return self.static_core(scene);
+        }
+        let now = self.swept(scene)?;
+        let rescan = self.rescan.as_ref()?;
+        let since = rescan.core.iter().zip(rescan.swept.iter().zip(now));
+        Some(since.map(|(core, (before, now))| *core && (*before || !now)).collect())
+    }
+
+    /// What static navigation believes to be swept.
+    fn swept(&mut self, scene: &Scene) -> Option<Vec<bool>> {
+        Some(match &mut self.still {
+            Some(still) => still.cavity()?.iter().map(|cavity| *cavity >= 0.5).collect(),
+            None => scene.state.iter().map(|s| s & voxel::CAVITY != 0).collect(),
+        })
+    }
+
+    /// Whether the MRI was made.
+    #[must_use]
+    pub const fn rescanned(&self) -> bool {
+        self.rescan.is_some()
+    }
+
+    /// Whether it is time for the MRI.
+    #[must_use]
+    pub fn wants_scan(&self, scene: &Scene) -> bool {
+        self.rescan.is_none() && self.core.as_ref().is_some_and(|(_, first_ml)| scene.residual_ml <= 0.5 * first_ml)
+    }
+
+    /// Begins anew with the MRI that shows the head as it is: as a session would that had just been opened with it.
+    ///
+    /// # Errors
+    /// When align or perceive refuse it.
+    pub fn take_scan(
+        &mut self,
+        scene: &Scene,
+        config: &Config,
+        theatre: &Theatre,
+        scans: Vec<Volume>,
+        picture: &Arc<VideoFrame>,
+    ) -> anyhow::Result<()> {
+        let swept = self.swept(scene).context("nothing was seen before the scan")?;
+        let now = picture.captured.max(scene.decided);
+        let scans: Vec<_> = scans.into_iter().map(Arc::new).collect();
+        let numbered = || scans.iter().zip(1..).map(|(value, number)| Numbered { number, value: Arc::clone(value) });
+        let mut seen = align::In::default();
+        seen.volumes.set(numbered());
+        seen.anatomy.set(1, Arc::clone(&theatre.anatomy));
+        seen.registration.set(1, theatre.registration.context("the patient is registered")?);
+        seen.frame.set(1, Arc::clone(picture));
+        let mut frame = None;
+        Align::new(Settings { shift: None, ..session::align_settings(config, theatre) })
+            .step(now, &seen, &mut frame)?;
+        let mut held = perceive::In::default();
+        held.volumes.set(numbered());
+        held.anatomy.set(1, Arc::clone(&theatre.anatomy));
+        held.roi.set(1, frame.context("align makes a frame of the picture")?);
+        let mut found = None;
+        let Engines { estimator, distances, .. } = Engines::classical(config, theatre);
+        session::perceive(config, estimator, distances).step(now, &held, &mut found)?;
+        let found = found.context("perceive makes a scene of the frame")?;
+        self.rescan = Some(Rescan { core: found.residual.iter().map(|p| *p >= 128).collect(), swept });
+        Ok(())
     }
 
     /// The same where the brain's shift is followed; none where it is not.
     #[must_use]
     pub fn moved_core(&self, scene: &Scene) -> Option<Vec<bool>> {
-        let (core, _) = (self.core.as_ref()?, self.still.as_ref()?);
+        let ((core, _), _) = (self.core.as_ref()?, self.still.as_ref()?);
         let left = (0..ROI_VOXELS).map(|index| {
             let rest = scene.shift.rest(&scene.grid.centre(scene.grid.voxel(index)));
             let was = scene.grid.containing(&rest).is_some_and(|v| core[scene.grid.index(v)]);
@@ -144,5 +224,35 @@ mod tests {
         scene.state[later] |= voxel::CAVITY;
         assert!(rungs.moved_core(&scene).expect("followed").iter().all(|c| !c));
         assert!(rungs.static_core(&scene).is_none(), "no frame of a still brain has come");
+    }
+
+    #[test]
+    fn navigation_begun_anew_forgets_what_was_swept_before_its_scan_and_no_more() {
+        let mut scene = Scene::empty();
+        let [first, left, later] = [10, 20, 30].map(|i| scene.grid.index([i, 20, 20]));
+        scene.residual_ml = 2.0;
+        [first, left, later].iter().for_each(|i| scene.residual[*i] = 255);
+        let mut rungs = Rungs::default();
+        assert!(!rungs.wants_scan(&scene));
+        rungs.begin(&scene);
+        scene.state[first] |= voxel::CAVITY;
+        scene.residual_ml = 1.1;
+        assert!(!rungs.wants_scan(&scene));
+        scene.residual_ml = 1.0;
+        assert!(rungs.wants_scan(&scene));
+        let of = |core: Option<Vec<bool>>| {
+            let core = core.expect("begun");
+            (0..ROI_VOXELS).filter(|i| core[*i]).collect::<Vec<_>>()
+        };
+        assert_eq!(of(rungs.reregistered_core(&scene)), [left, later], "as static navigation until then");
+        // The scan shows core where the tip was thought to have been.
+        let mut core = vec![false; ROI_VOXELS];
+        [first, later].iter().for_each(|i| core[*i] = true);
+        let swept = scene.state.iter().map(|s| s & voxel::CAVITY != 0).collect();
+        rungs.rescan = Some(Rescan { core, swept });
+        assert!(!rungs.wants_scan(&scene));
+        scene.state[later] |= voxel::CAVITY;
+        assert_eq!(of(rungs.reregistered_core(&scene)), [first]);
+        assert_eq!(of(rungs.static_core(&scene)), [left]);
     }
 }

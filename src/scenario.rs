@@ -17,7 +17,7 @@ use crate::oracle::Oracle;
 use crate::pipeline::{self, Flowing, Hooks, Topics};
 use crate::report::{Case, Oracles, Outcome};
 use crate::session::engines::Engines;
-use crate::session::{self, Simulated, Supervisor};
+use crate::session::{self, Simulated, Supervisor, Theatre};
 use anyhow::{Context, ensure};
 use bregma_core::devices::{Camera, DeviceFault, RANGES_EVERY};
 use bregma_core::digest::Digest;
@@ -37,7 +37,7 @@ pub const STANDARD: &str = include_str!("../tests/scenarios/standard.toml");
 /// One tick of the simulated clock: the gate's period.
 const TICK: Duration = pipeline::GATE_PERIOD;
 /// Camera frames that may be held at once.
-const FRAMES: usize = 6;
+const FRAMES: usize = 8;
 
 /// A suite: which cases, and how they are run.
 #[derive(Debug, Clone, Deserialize)]
@@ -184,6 +184,9 @@ pub struct Run {
     latches: Latches,
     flowing: Arc<Flowing>,
     evaluator: Evaluator,
+    config: Config,
+    theatre: Theatre,
+    last_picture: Option<Arc<VideoFrame>>,
     picture_every: Duration,
     picture_due: Instant,
     settled: (Sequence, u64),
@@ -274,6 +277,9 @@ impl Run {
             latches,
             flowing,
             evaluator: Evaluator::new(every, Rungs::new(still)),
+            config: config.clone(),
+            theatre,
+            last_picture: None,
             picture_every: between(suite.perceive_hz)?,
             picture_due: Instant::START,
             settled: (Sequence(0), 0),
@@ -310,6 +316,10 @@ impl Run {
             self.outside.orders.publish(order);
         }
         if let Some(scene) = scene {
+            if self.config.follow_shift {
+                let picture = self.last_picture.as_ref();
+                self.evaluator.scan(&scene, &self.config, &self.theatre, &self.world, picture)?;
+            }
             self.evaluator.look(&scene, &self.world);
         }
         Ok(())
@@ -340,7 +350,10 @@ impl Run {
             }
         }
         match frame {
-            Ok(Ok(frame)) => self.outside.video.publish(frame),
+            Ok(Ok(frame)) => {
+                self.last_picture = Some(Arc::clone(&frame));
+                self.outside.video.publish(frame);
+            }
             Ok(Err(why)) => self.events.say(now, why.to_string()),
             Err(why) => self.events.say(now, why.to_string()),
         }

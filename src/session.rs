@@ -27,6 +27,8 @@ use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::{Publisher, Subscriber};
 use bregma_ingest::mri;
 use bregma_patient::{ImportedAnatomy, Patient, SharedWorld, World};
+use bregma_perception::distance::Distances;
+use bregma_perception::perceive::Estimator;
 use bregma_physics::Approved;
 use bregma_planning::{Greedy, Planner};
 use engines::Engines;
@@ -93,11 +95,10 @@ pub fn last_rooms(config: &Config, mount: ArmMount, planner: Box<dyn Planner>) -
 /// # Errors
 /// When a setting is refused.
 pub fn stages(config: &Config, theatre: &Theatre, engines: Engines, planner: Box<dyn Planner>) -> anyhow::Result<Made> {
-    use bregma_perception::{align, perceive};
-    let align = align::Align::with_assembly(align_settings(config, theatre), engines.assembly);
-    let model = model(&engines.estimator.digest(), &planner.model());
-    let perceive = perceive::Perceive::with_estimator(perceive_settings(config), engines.estimator)
-        .with_distances(engines.distances);
+    let Engines { assembly, estimator, distances, .. } = engines;
+    let align = bregma_perception::align::Align::with_assembly(align_settings(config, theatre), assembly);
+    let model = model(&estimator.digest(), &planner.model());
+    let perceive = perceive(config, estimator, distances);
     let LastRooms { plan, validate, command } = last_rooms(config, theatre.mount, planner)?;
     Ok(Made { stages: Stages { align, perceive, plan, validate, command }, model })
 }
@@ -120,6 +121,17 @@ pub fn align_settings(config: &Config, theatre: &Theatre) -> bregma_perception::
 #[must_use]
 pub fn model(estimator: &Digest, planner: &Digest) -> Digest {
     Digester::new("bregma models 1").digest(estimator).digest(planner).finish()
+}
+
+/// Perceive, as configured.
+#[must_use]
+pub fn perceive(
+    config: &Config,
+    estimator: Box<dyn Estimator>,
+    distances: Box<dyn Distances>,
+) -> bregma_perception::perceive::Perceive {
+    bregma_perception::perceive::Perceive::with_estimator(perceive_settings(config), estimator)
+        .with_distances(distances)
 }
 
 fn perceive_settings(config: &Config) -> bregma_perception::perceive::Settings {

@@ -84,7 +84,7 @@ impl EnablingInput for PedalHandle {
 impl Scanner for ScannerHandle {
     /// T1c and FLAIR of the head as it is now.
     fn scan(&mut self, now: Instant) -> Result<Vec<Volume>, DeviceFault> {
-        let (patient, open, field) = {
+        {
             let world = self.0.at(now);
             if lasts(world.faults.scanner_absent, world.now) {
                 return Err(fault("simulated scanner", "it is not in the theatre"));
@@ -92,9 +92,20 @@ impl Scanner for ScannerHandle {
             if world.inside() {
                 return Err(fault("simulated scanner", "the instrument is in the head; retract it before a scan"));
             }
+        }
+        Ok(self.0.scans_now())
+    }
+}
+
+impl SharedWorld {
+    /// T1c and FLAIR of the head as it is now, wherever the instrument is: for comparisons that ask what a scan would have shown.
+    #[must_use]
+    pub fn scans_now(&self) -> Vec<Volume> {
+        let (patient, open, field, now) = {
+            let world = self.lock();
             let open: Vec<bool> = world.resection.state.iter().map(|s| *s > 0).collect();
-            (world.patient.clone(), open, Arc::clone(world.shift.shared()))
+            (world.patient.clone(), open, Arc::clone(world.shift.shared()), world.now)
         };
-        Ok([Modality::T1c, Modality::Flair].map(|m| patient.scan_moved(m, now, Some(&open), Some(&field))).into())
+        [Modality::T1c, Modality::Flair].map(|m| patient.scan_moved(m, now, Some(&open), Some(&field))).into()
     }
 }

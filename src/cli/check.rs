@@ -28,8 +28,8 @@ pub fn run(path: &Path) -> anyhow::Result<Goal> {
     if let Source::Theatre(t) = &config.source {
         let exists = |p: &Path| (!p.exists()).then(|| "NO: there is no such file or folder".to_owned());
         tell(&format!("T1c {}", t.t1c.display()), exists(&t.t1c));
-        if let Some(flair) = &t.flair {
-            tell(&format!("FLAIR {}", flair.display()), exists(flair));
+        for (modality, path) in &t.others {
+            tell(&format!("{modality:?} {}", path.display()), exists(path));
         }
         tell(&format!("anatomy {}", t.anatomy.display()), exists(&t.anatomy));
         if let RegistrationSource::File { path, .. } = &t.registration {

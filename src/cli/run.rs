@@ -121,13 +121,13 @@ fn open(config: &Config, sources: &Sources) -> anyhow::Result<(session::Theatre,
     let frame = t1c.frame;
     let anatomy = anatomy_file::read(&sources.anatomy, frame)?;
     let mut volumes = vec![Arc::new(t1c)];
-    if let Some(path) = &sources.flair {
-        let mut flair = bregma_ingest::mri::read(path, Modality::Flair)?;
+    for (modality, path) in &sources.others {
+        let mut scan = bregma_ingest::mri::read(path, *modality)?;
         if path.is_file() {
             // NIfTI has no frame-of-reference UID: whoever names both files says that they belong together.
-            flair.frame = frame;
+            scan.frame = frame;
         }
-        volumes.push(Arc::new(flair));
+        volumes.push(Arc::new(scan));
     }
     let mut camera = sources.camera;
     camera.patient_from_camera = camera.patient_from_camera.claimed_between(frame, FrameId::SOLE);

@@ -9,7 +9,7 @@ mod words;
 use anyhow::{Context, ensure};
 use bregma_core::arm::{ArmModel, ArmModelId};
 use bregma_core::digest::Digest;
-use bregma_core::flow::{CameraCalibration, Light, Registration, TrackingStatus};
+use bregma_core::flow::{CameraCalibration, Light, Modality, Registration, TrackingStatus};
 use bregma_core::frame::{FrameId, Pose};
 use bregma_core::time::{Duration, Instant};
 use bregma_core::units::Millimetres;
@@ -94,8 +94,8 @@ pub struct Theatre {
     pub camera: CameraCalibration,
     /// T1c: a NIfTI file or a DICOM folder.
     pub t1c: PathBuf,
-    /// FLAIR, where there is one.
-    pub flair: Option<PathBuf>,
+    /// FLAIR, T1 and T2, where there are such.
+    pub others: Vec<(Modality, PathBuf)>,
     /// `anatomy.toml`.
     pub anatomy: PathBuf,
     /// Where the tracker connects to.
@@ -354,7 +354,10 @@ fn theatre(w: &words::TheatreWords, folder: &Path) -> anyhow::Result<Theatre> {
             error: mm("source.video.error_mm", v.error_mm)?,
         },
         t1c: folder.join(&w.mri.t1c),
-        flair: w.mri.flair.as_ref().map(|f| folder.join(f)),
+        others: [(Modality::Flair, &w.mri.flair), (Modality::T1, &w.mri.t1), (Modality::T2, &w.mri.t2)]
+            .into_iter()
+            .filter_map(|(modality, file)| Some((modality, folder.join(file.as_ref()?))))
+            .collect(),
         anatomy: folder.join(&w.anatomy.file),
         tracking_address: w.tracking.address.parse().with_context(|| {
             format!("`source.tracking.address` is `{}`; such as 127.0.0.1:18944 is needed", w.tracking.address)

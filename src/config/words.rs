@@ -105,6 +105,8 @@ pub(super) struct VideoWords {
 pub(super) struct MriWords {
     pub t1c: String,
     pub flair: Option<String>,
+    pub t1: Option<String>,
+    pub t2: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,7 @@
 //! What a sequence lacks: scans that were never made, a video that is lost.
 //!
 //! A channel whose source is missing holds what align writes in that case, by the channels' contract: 0 for a
-//! scan, and for the video fluorescence 0 and an age of 1, never seen. Align itself makes no frame without a
+//! scan, and for the video fluorescence and redness 0 and an age of 1, never seen. Align itself makes no frame without a
 //! T1c or a picture; learning may, so that an estimator does not stand on one source alone.
 
 use super::draw;
@@ -14,13 +14,17 @@ pub struct Dropout {
     pub t1c: f64,
     /// Share without FLAIR.
     pub flair: f64,
+    /// Share without T1.
+    pub t1: f64,
+    /// Share without T2.
+    pub t2: f64,
     /// Share without video.
     pub video: f64,
 }
 
 impl Default for Dropout {
     fn default() -> Self {
-        Self { t1c: 0.05, flair: 0.2, video: 0.15 }
+        Self { t1c: 0.05, flair: 0.2, t1: 0.3, t2: 0.3, video: 0.15 }
     }
 }
 
@@ -31,6 +35,10 @@ pub struct Missing {
     pub t1c: bool,
     /// No FLAIR.
     pub flair: bool,
+    /// No T1.
+    pub t1: bool,
+    /// No T2.
+    pub t2: bool,
     /// No video.
     pub video: bool,
 }
@@ -39,7 +47,10 @@ const T1C: usize = 0;
 const FLAIR: usize = 1;
 const FLUORESCENCE: usize = 3;
 const SEEN_AGE: usize = 4;
-const _: () = assert!(ROI_CHANNEL_COUNT == 5, "t1c, flair, cavity, fluorescence, seen_age");
+const T1: usize = 5;
+const T2: usize = 6;
+const REDNESS: usize = 7;
+const _: () = assert!(ROI_CHANNEL_COUNT == 9, "another channel may lack its source, too");
 
 impl Dropout {
     /// What is missing in a sequence of a visit.
@@ -48,6 +59,8 @@ impl Dropout {
         Missing {
             t1c: missing("no t1c", self.t1c),
             flair: missing("no flair", self.flair),
+            t1: missing("no t1", self.t1),
+            t2: missing("no t2", self.t2),
             video: missing("no video", self.video),
         }
     }
@@ -63,8 +76,15 @@ impl Missing {
         if self.flair {
             fill(FLAIR, 0.0);
         }
+        if self.t1 {
+            fill(T1, 0.0);
+        }
+        if self.t2 {
+            fill(T2, 0.0);
+        }
         if self.video {
             fill(FLUORESCENCE, 0.0);
+            fill(REDNESS, 0.0);
             fill(SEEN_AGE, 1.0);
         }
     }
@@ -80,6 +100,7 @@ mod tests {
         let named = |channel: usize, name: &str| ROI_CHANNELS[channel].starts_with(name);
         assert!(named(T1C, "t1c:") && named(FLAIR, "flair:"));
         assert!(named(FLUORESCENCE, "fluorescence:") && named(SEEN_AGE, "seen_age:"));
+        assert!(named(T1, "t1:") && named(T2, "t2:") && named(REDNESS, "redness:"));
         assert!(
             ROI_CHANNELS[FLAIR].contains("0 where there is none")
                 && ROI_CHANNELS[SEEN_AGE].contains("1 where never seen")
@@ -89,14 +110,14 @@ mod tests {
     #[test]
     fn what_is_missing_goes_and_the_cavity_stays() {
         let mut channels = vec![0.5_f32; ROI_CHANNEL_COUNT * ROI_VOXELS];
-        Missing { t1c: false, flair: true, video: true }.take_from(&mut channels);
+        Missing { t1c: false, flair: true, t1: false, t2: true, video: true }.take_from(&mut channels);
         let first: Vec<f32> = (0..ROI_CHANNEL_COUNT).map(|c| channels[c * ROI_VOXELS + 9]).collect();
-        assert_eq!(first, [0.5, 0.0, 0.5, 0.0, 1.0]);
+        assert_eq!(first, [0.5, 0.0, 0.5, 0.0, 1.0, 0.5, 0.0, 0.0, 0.5]);
     }
 
     #[test]
     fn as_often_as_it_is_told() {
-        let dropout = Dropout { t1c: 0.0, flair: 0.3, video: 1.0 };
+        let dropout = Dropout { t1c: 0.0, flair: 0.3, t1: 0.0, t2: 0.0, video: 1.0 };
         let drawn: Vec<Missing> = (0..1000).map(|n| dropout.drawn(3, n / 8, n % 8)).collect();
         let share = drawn.iter().filter(|m| m.flair).count();
         assert!((250..350).contains(&share), "{share}");

@@ -81,10 +81,16 @@ impl Settings {
         inside("opened_minutes[1]", self.opened_minutes[1], self.opened_minutes[0], 600.0)?;
         inside("violet_share", self.violet_share, 0.0, 1.0)?;
         inside("shift_hz", self.shift_hz, 0.0, 50.0)?;
-        let Dropout { t1c, flair, video } = self.dropout;
-        [("dropout.t1c", t1c), ("dropout.flair", flair), ("dropout.video", video)]
-            .into_iter()
-            .try_for_each(|(name, share)| inside(name, share, 0.0, 1.0))
+        let Dropout { t1c, flair, t1, t2, video } = self.dropout;
+        [
+            ("dropout.t1c", t1c),
+            ("dropout.flair", flair),
+            ("dropout.t1", t1),
+            ("dropout.t2", t2),
+            ("dropout.video", video),
+        ]
+        .into_iter()
+        .try_for_each(|(name, share)| inside(name, share, 0.0, 1.0))
     }
 }
 

@@ -76,7 +76,8 @@ impl Visit {
             anatomy: Arc::new(patient.anatomy()),
         };
         let mut input = align::In::default();
-        let scans = [Modality::T1c, Modality::Flair].map(|modality| Arc::new(patient.scan(modality)));
+        let scans = [Modality::T1c, Modality::Flair, Modality::T1, Modality::T2]
+            .map(|modality| Arc::new(patient.scan(modality)));
         input.volumes.set(scans.into_iter().zip(1..).map(|(value, number)| Numbered { number, value }));
         input.anatomy.set(1, Arc::clone(&theatre.anatomy));
         input.registration.set(1, world.registration());

@@ -5,8 +5,8 @@
 //! the camera has a wall of its own where the ray leaves it, so that wall voxels suffice as occluders.
 //! Depths are kept in cells of [`CELL_PX`]² pixels.
 //!
-//! **Evidence:** under violet light, the share of red in a 3 × 3 window, scaled by [`RedScale`]; under white
-//! light none, the voxel merely counts as seen. Where the picture is too dark or saturated, nothing is seen.
+//! **Evidence:** the share of red in a 3 × 3 window, scaled by the [`RedScale`] of the light: how far tissue fluoresces under violet
+//! light, how red it is under white. Where the picture is too dark or saturated, nothing is seen.
 //! **Allocation:** in [`Sight::new`] only. **Not protected against:** blood over tissue that fluoresces.
 
 use bregma_core::brain_shift::BrainShift;
@@ -34,13 +34,18 @@ pub struct RedScale {
 }
 
 impl Default for RedScale {
-    /// Violet light comes back blue from healthy tissue; protoporphyrin shines at 635 nm.
+    /// That of violet light.
     fn default() -> Self {
-        Self { share_none: 0.2, share_full: 0.6, brightness_min: 0.03, brightness_max: 0.97 }
+        Self::VIOLET
     }
 }
 
 impl RedScale {
+    /// Violet light comes back blue from healthy tissue; protoporphyrin shines at 635 nm.
+    pub const VIOLET: Self = Self { share_none: 0.2, share_full: 0.6, brightness_min: 0.03, brightness_max: 0.97 };
+    /// White light comes back grey from bone and white matter, pink from cortex, red from blood.
+    pub const WHITE: Self = Self { share_none: 0.333, share_full: 0.733, brightness_min: 0.03, brightness_max: 0.97 };
+
     /// Evidence in [0, 1] at a pixel; `None` where nothing is to be seen.
     #[must_use]
     pub fn read(&self, picture: &VideoFrame, u: usize, v: usize) -> Option<Seen> {
@@ -57,23 +62,29 @@ impl RedScale {
         if !(self.brightness_min..=self.brightness_max).contains(&brightness) {
             return None;
         }
-        Some(match picture.light {
-            Light::White => Seen::Plain,
-            Light::Violet => {
-                let share = (sum[0] as f32 / total - self.share_none) / (self.share_full - self.share_none);
-                Seen::Fluorescence(share.clamp(0.0, 1.0))
-            }
-        })
+        let share = (sum[0] as f32 / total - self.share_none) / (self.share_full - self.share_none);
+        Some(Seen::under(picture.light, share.clamp(0.0, 1.0)))
     }
 }
 
 /// What is seen of a voxel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Seen {
-    /// That it is there.
-    Plain,
+    /// How red it is, 0 to 1.
+    Redness(f32),
     /// How far it fluoresces, 0 to 1.
     Fluorescence(f32),
+}
+
+impl Seen {
+    /// What a scaled share of red means.
+    #[must_use]
+    pub const fn under(light: Light, share: f32) -> Self {
+        match light {
+            Light::White => Self::Redness(share),
+            Light::Violet => Self::Fluorescence(share),
+        }
+    }
 }
 
 /// The shaft, patient mm.
@@ -294,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn red_under_violet_light_is_evidence_and_darkness_is_none() {
+    fn red_is_evidence_under_either_light_and_darkness_is_none() {
         let mut picture = VideoFrame::black(8, 8);
         let scale = RedScale::default();
         picture.light = Light::Violet;
@@ -307,7 +318,10 @@ mod tests {
         paint(&mut picture, [30, 30, 200]);
         assert_eq!(scale.read(&picture, 7, 0), Some(Seen::Fluorescence(0.0)));
         picture.light = Light::White;
-        assert_eq!(scale.read(&picture, 4, 4), Some(Seen::Plain));
+        assert_eq!(RedScale::WHITE.read(&picture, 4, 4), Some(Seen::Redness(0.0)));
+        paint(&mut picture, [150, 60, 60]);
+        let Some(Seen::Redness(red)) = RedScale::WHITE.read(&picture, 4, 4) else { panic!("seen") };
+        assert!((red - (150.0 / 270.0 - 0.333) / 0.4).abs() < 1e-6);
         paint(&mut picture, [255; 3]);
         assert_eq!(scale.read(&picture, 4, 4), None);
     }

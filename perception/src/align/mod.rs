@@ -78,6 +78,8 @@ pub struct Settings {
     pub depth_tolerance_mm: f64,
     /// How the red of violet light becomes evidence.
     pub red: RedScale,
+    /// The same of white light.
+    pub white: RedScale,
     /// How brain shift is followed; none where it is not.
     pub shift: Option<shift::Settings>,
 }
@@ -99,7 +101,8 @@ impl Settings {
             tip_error_unseen_mm: 2.0,
             shift_mm_per_hour: 1.0,
             depth_tolerance_mm: 2.0,
-            red: RedScale::default(),
+            red: RedScale::VIOLET,
+            white: RedScale::WHITE,
             shift: None,
         }
     }
@@ -212,6 +215,8 @@ pub struct Align {
     settings: Settings,
     t1c: Option<Scan>,
     flair: Option<Scan>,
+    t1: Option<Scan>,
+    t2: Option<Scan>,
     region: Region,
     follower: Option<Follower>,
     console: Console,
@@ -258,6 +263,8 @@ impl Align {
             settings,
             t1c: None,
             flair: None,
+            t1: None,
+            t2: None,
             region: Region::new(),
             console: Console::default(),
             sweep: Sweep::default(),
@@ -281,7 +288,9 @@ impl Align {
             let (kept, what) = match volume.modality {
                 Modality::T1c => (&mut self.t1c, "the T1c scan"),
                 Modality::Flair => (&mut self.flair, "the FLAIR scan"),
-                Modality::T1 | Modality::T2 | Modality::Mra => continue,
+                Modality::T1 => (&mut self.t1, "the T1 scan"),
+                Modality::T2 => (&mut self.t2, "the T2 scan"),
+                Modality::Mra => continue,
             };
             let checked = frame.map_or(Ok(()), |f| same_frame(what, volume.frame, f));
             match checked.and_then(|()| Scan::new(Arc::clone(volume)).map_err(Fault::from)) {
@@ -304,7 +313,13 @@ impl Align {
 
     /// Drops scans that are not in the anatomy's frame: they came before it, or it has changed since.
     fn keep_only(&mut self, frame: FrameId) -> Result<(), Fault> {
-        for (kept, what) in [(&mut self.t1c, "the T1c scan"), (&mut self.flair, "the FLAIR scan")] {
+        let scans = [
+            (&mut self.t1c, "the T1c scan"),
+            (&mut self.flair, "the FLAIR scan"),
+            (&mut self.t1, "the T1 scan"),
+            (&mut self.t2, "the T2 scan"),
+        ];
+        for (kept, what) in scans {
             if let Some(scan) = kept {
                 let found = scan.frame();
                 if found != frame {
@@ -423,7 +438,8 @@ impl Align {
         let Some(t1c) = &self.t1c else { return scans.and(kept) };
         let arrived = *scans.as_ref().unwrap_or(&false);
         let open_above_mm = self.settings.open_above_mm;
-        self.region.follow(anatomy, t1c, self.flair.as_ref(), arrived, open_above_mm, &mut *self.assembly)?;
+        let others = [self.flair.as_ref(), self.t1.as_ref(), self.t2.as_ref()];
+        self.region.follow(anatomy, t1c, others, arrived, open_above_mm, &mut *self.assembly)?;
 
         let Some(registration) = input.registration.get() else { return scans.and(kept) };
         same_frame("the registration", registration.patient_from_reference.to, anatomy.frame)?;
@@ -469,7 +485,10 @@ impl Align {
         }
         let errors = self.errors(now, registration, since);
         let energy = self.console.energy_at(picture.captured, self.settings.instrument_valid);
-        let region = &self.region;
+        // Where the shift is followed every voxel has a deviation of its own.
+        let everywhere_mm = if self.follower.is_some() { 0.0 } else { errors.shift.get() };
+        let rigid_mm = errors.registration.quadrature(errors.calibration).get();
+        let region = &mut self.region;
         *out = Some(self.frames.write(|slot| {
             slot.trace = picture.trace;
             slot.captured = picture.captured;
@@ -478,7 +497,7 @@ impl Align {
             slot.patient_from_tip = tip;
             slot.energy = energy;
             slot.errors = errors;
-            region.write(slot);
+            region.write(slot, rigid_mm as f32, everywhere_mm as f32);
         })?);
         Ok(())
     }

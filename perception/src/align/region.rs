@@ -11,16 +11,20 @@ use crate::gpu::DeviceError;
 use crate::scan::Scan;
 use bregma_core::brain_shift::BrainShift;
 use bregma_core::digest::Digest;
-use bregma_core::flow::{Anatomy, Capsule, ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, RoiFrame, VideoFrame, roi_grid};
+use bregma_core::flow::{
+    Anatomy, Capsule, Light, ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, RoiFrame, VideoFrame, roi_grid,
+};
 use bregma_core::grid::Grid;
 use bregma_core::time::Instant;
 use nalgebra::Point3;
 
-/// Fluorescence of a voxel that was seen, but never under violet light: evidence for neither.
+/// Evidence of a voxel that was seen, but never under the light that shows it: for neither.
 pub const NEUTRAL: f32 = 0.5;
 /// When a voxel was seen that never was.
 const NEVER: f32 = f32::NEG_INFINITY;
-const _: () = assert!(ROI_CHANNEL_COUNT == 5, "t1c, flair, cavity, fluorescence, seen_age");
+/// Full scale of the `doubt` channel, by the channel's contract.
+const DOUBT_SCALE_MM: f32 = 10.0;
+const _: () = assert!(ROI_CHANNEL_COUNT == 9, "those that `write` writes");
 
 /// State that lasts from frame to frame.
 #[derive(Debug)]
@@ -29,18 +33,23 @@ pub(super) struct Region {
     placed: Option<(Grid, Digest)>,
     epoch: u64,
     t1c: Vec<f32>,
-    flair: Vec<f32>,
+    /// FLAIR, T1, T2.
+    others: [Vec<f32>; 3],
     brain: VoxelBits,
     cavity: VoxelBits,
     scratch: VoxelBits,
     wall: VoxelBits,
     wall_is_old: bool,
     fluorescence: Vec<f32>,
+    redness: Vec<f32>,
     /// Seconds on the session's clock.
     last_seen: Vec<f32>,
     now: f32,
     resample: bool,
     shift: BrainShift,
+    /// Of every voxel, of the shift alone, mm; and whether that is of another shift or region.
+    deviation_mm: Vec<f32>,
+    deviation_is_old: bool,
 }
 
 impl Region {
@@ -49,23 +58,27 @@ impl Region {
             placed: None,
             epoch: 0,
             t1c: vec![0.0; ROI_VOXELS],
-            flair: vec![0.0; ROI_VOXELS],
+            others: std::array::from_fn(|_| vec![0.0; ROI_VOXELS]),
             brain: VoxelBits::new(),
             cavity: VoxelBits::new(),
             scratch: VoxelBits::new(),
             wall: VoxelBits::new(),
             wall_is_old: true,
             fluorescence: vec![0.0; ROI_VOXELS],
+            redness: vec![0.0; ROI_VOXELS],
             last_seen: vec![NEVER; ROI_VOXELS],
             now: 0.0,
             resample: true,
             shift: BrainShift::still(Point3::origin()),
+            deviation_mm: vec![0.0; ROI_VOXELS],
+            deviation_is_old: true,
         }
     }
 
     /// Tissue is there now.
     pub(super) fn shifts(&mut self, shift: &BrainShift) {
         self.shift.copy_from(shift);
+        self.deviation_is_old = true;
     }
 
     /// Whether a place was carved or opened, at rest.
@@ -84,7 +97,7 @@ impl Region {
         &mut self,
         anatomy: &Anatomy,
         t1c: &Scan,
-        flair: Option<&Scan>,
+        others: [Option<&Scan>; 3],
         arrived: bool,
         open_above_mm: f64,
         assembly: &mut dyn Assembly,
@@ -106,12 +119,16 @@ impl Region {
             // Until it is done.
             self.resample = true;
             self.epoch += 1;
-            self.flair.fill(0.0);
+            self.others.iter_mut().for_each(|channel| channel.fill(0.0));
             self.fluorescence.fill(0.0);
+            self.redness.fill(0.0);
+            self.deviation_is_old = true;
             self.last_seen.fill(NEVER);
             self.wall_is_old = true;
-            if let Some(flair) = flair {
-                assembly.resample(flair, &grid, &mut self.flair, &mut self.brain)?;
+            for (scan, channel) in others.iter().zip(&mut self.others) {
+                if let Some(scan) = scan {
+                    assembly.resample(scan, &grid, channel, &mut self.brain)?;
+                }
             }
             assembly.resample(t1c, &grid, &mut self.t1c, &mut self.brain)?;
             self.resample = false;
@@ -154,6 +171,7 @@ impl Region {
                     let place = self.shift.now(&grid.centre([i, j, k]));
                     if swept.distance_mm(&place) <= 0.0 && self.cavity.put(index) {
                         self.fluorescence[index] = 0.0;
+                        self.redness[index] = 0.0;
                         self.last_seen[index] = NEVER;
                         self.wall_is_old = true;
                     }
@@ -182,43 +200,63 @@ impl Region {
         let look = Look {
             picture,
             camera: &settings.camera,
-            red: &settings.red,
+            red: match picture.light {
+                Light::Violet => &settings.red,
+                Light::White => &settings.white,
+            },
             grid,
             wall: &self.wall,
             shift: &self.shift,
             shaft,
             depth_tolerance_mm: settings.depth_tolerance_mm,
         };
-        let (fluorescence, last_seen, now) = (&mut self.fluorescence, &mut self.last_seen, self.now);
+        let (fluorescence, redness) = (&mut self.fluorescence, &mut self.redness);
+        let (last_seen, now) = (&mut self.last_seen, self.now);
         assembly.look(&look, &mut |index, what| {
-            match what {
-                Seen::Fluorescence(share) => fluorescence[index] = share,
-                Seen::Plain if last_seen[index] == NEVER => fluorescence[index] = NEUTRAL,
-                Seen::Plain => {}
+            let (shown, other, share) = match what {
+                Seen::Fluorescence(share) => (&mut *fluorescence, &mut *redness, share),
+                Seen::Redness(share) => (&mut *redness, &mut *fluorescence, share),
+            };
+            shown[index] = share;
+            if last_seen[index] == NEVER {
+                other[index] = NEUTRAL;
             }
             last_seen[index] = now;
         })
     }
 
-    /// Writes grid, epoch and channels. The scans' channels of a slot of this epoch are already there.
-    pub(super) fn write(&self, slot: &mut RoiFrame) {
+    /// Follows how wrong the shift of every voxel may be.
+    fn follow_deviation(&mut self) {
+        let Some((grid, _)) = self.placed.filter(|_| std::mem::take(&mut self.deviation_is_old)) else { return };
+        for (index, deviation) in self.deviation_mm.iter_mut().enumerate() {
+            *deviation = self.shift.deviation_mm(&grid.centre(grid.voxel(index))) as f32;
+        }
+    }
+
+    /// Writes grid, epoch and channels. The scans' channels of a slot of this epoch are already there. `rigid_mm`: what registration
+    /// and calibration may be wrong by; `everywhere_mm`: a shift that is not followed.
+    pub(super) fn write(&mut self, slot: &mut RoiFrame, rigid_mm: f32, everywhere_mm: f32) {
+        self.follow_deviation();
         let Some((grid, _)) = self.placed else { return };
         let same_scans = slot.epoch == self.epoch && slot.grid == grid;
         slot.grid = grid;
         slot.epoch = self.epoch;
         slot.shift.copy_from(&self.shift);
-        let (t1c, rest) = slot.channels.split_at_mut(ROI_VOXELS);
-        let (flair, rest) = rest.split_at_mut(ROI_VOXELS);
-        let (cavity, rest) = rest.split_at_mut(ROI_VOXELS);
-        let (fluorescence, seen_age) = rest.split_at_mut(ROI_VOXELS);
+        let mut channels = slot.channels.chunks_exact_mut(ROI_VOXELS);
+        let [t1c, flair, cavity, fluorescence, seen_age, t1, t2, redness, doubt] =
+            std::array::from_fn(|_| channels.next().unwrap_or_default());
         if !same_scans {
             t1c.copy_from_slice(&self.t1c);
-            flair.copy_from_slice(&self.flair);
+            [flair, t1, t2].into_iter().zip(&self.others).for_each(|(to, from)| to.copy_from_slice(from));
         }
         for (row, out) in self.cavity.rows().iter().zip(cavity.chunks_exact_mut(ROI_EDGE)) {
             out.iter_mut().enumerate().for_each(|(i, v)| *v = (row >> i & 1) as f32);
         }
         fluorescence.copy_from_slice(&self.fluorescence);
+        redness.copy_from_slice(&self.redness);
+        for (doubt, deviation) in doubt.iter_mut().zip(&self.deviation_mm) {
+            *doubt = ((rigid_mm.hypot(*deviation) + everywhere_mm) / DOUBT_SCALE_MM).min(1.0);
+        }
         for (age, seen) in seen_age.iter_mut().zip(&self.last_seen) {
             *age = ((self.now - seen) / SEEN_AGE_SCALE_S).min(1.0);
         }

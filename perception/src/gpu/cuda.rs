@@ -354,7 +354,7 @@ impl Assembly for GpuAssembly {
         let done = self.read(look);
         self.health.watch(done)?;
         for (index, answer) in self.indices.iter().zip(&self.answers) {
-            if let Some(what) = super::told(*answer) {
+            if let Some(what) = super::told(*answer, look.picture.light) {
                 seen(*index as usize, what);
             }
         }

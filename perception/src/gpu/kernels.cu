@@ -177,16 +177,14 @@ struct Sighting {
     int has_shaft;
     int size[2], cells[2], region[3];
     int count;
-    int violet;
     float half_voxel;
     float share_none, share_full, brightness_min, brightness_max;
 };
 
 // Edge of a depth cell, pixels.
 #define CELL 4
-// Where nothing is seen, and where a voxel is seen that says nothing of fluorescence.
+// Where nothing is seen.
 #define UNSEEN (-2.0f)
-#define PLAIN (-1.0f)
 
 __device__ static void centre(const Sighting& s, int index, double patient[3]) {
     const int nx = s.region[0], ny = s.region[1];
@@ -285,12 +283,11 @@ __device__ static float read(const Sighting& s, const byte* rgb, int u, int v) {
     const int pixels = (right - left) * (bottom - top);
     const float brightness = (float)total / (float)((pixels > 1 ? pixels : 1) * 3 * 255);
     if (!(brightness >= s.brightness_min && brightness <= s.brightness_max)) return UNSEEN;
-    if (!s.violet) return PLAIN;
     const float share = ((float)red / (float)total - s.share_none) / (s.share_full - s.share_none);
     return share < 0.0f ? 0.0f : share > 1.0f ? 1.0f : share;
 }
 
-// `seen`: of each voxel of the wall how far it fluoresces, PLAIN or UNSEEN.
+// `seen`: of each voxel of the wall the scaled share of red, or UNSEEN.
 extern "C" __global__ void look(const unsigned* wall, const float* projected, const unsigned* nearest, const byte* rgb,
                                 float* seen, Sighting s) {
     const int t = thread_index();

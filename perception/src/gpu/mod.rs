@@ -129,7 +129,6 @@ pub struct Sighting {
     cells: [i32; 2],
     region: [i32; 3],
     count: i32,
-    violet: i32,
     half_voxel: f32,
     share_none: f32,
     share_full: f32,
@@ -160,7 +159,6 @@ impl Sighting {
             cells: camera.size_px.map(|n| n.div_ceil(CELL_PX).max(1) as i32),
             region: grid.dims.map(|n| n as i32),
             count: count as i32,
-            violet: i32::from(look.picture.light == Light::Violet),
             half_voxel: look.half_voxel_px(),
             share_none: red.share_none,
             share_full: red.share_full,
@@ -176,14 +174,10 @@ impl Sighting {
     }
 }
 
-/// What `look` wrote of a voxel.
+/// What `look` wrote of a voxel that was seen under a light.
 #[must_use]
-pub fn told(answer: f32) -> Option<Seen> {
-    match answer {
-        share if share >= 0.0 => Some(Seen::Fluorescence(share)),
-        plain if plain >= -1.0 => Some(Seen::Plain),
-        _ => None,
-    }
+pub fn told(answer: f32, light: Light) -> Option<Seen> {
+    (answer >= 0.0).then_some(Seen::under(light, answer))
 }
 
 /// The three upper rows of a transform, row by row.

@@ -207,8 +207,8 @@ fn a_picture_says_the_same_of_the_wall_as_by_the_twin() {
             host.run::<Project>("project", count, |kernel| kernel(at, to, near, what));
             host.run::<Read>("look", count, |kernel| kernel(at, to, near, rgb, out, what));
         }
-        let told: Vec<_> =
-            indices.iter().zip(&seen).filter_map(|(i, v)| told(*v).map(|what| (*i as usize, what))).collect();
+        let of = |(index, answer): (&u32, &f32)| told(*answer, light).map(|what| (*index as usize, what));
+        let told: Vec<_> = indices.iter().zip(&seen).filter_map(of).collect();
         assert_eq!(told, expected);
         assert!(expected.len() > 200 && expected.len() < count, "{} of {count} are seen", expected.len());
     }

@@ -301,15 +301,17 @@ impl ErrorBudget {
     }
 }
 
-/// Channels of a [`RoiFrame`], version 0: a contract, bound by its hash.
-///
-/// Align's own issue makes it version 1; whoever changes it afterwards retrains.
-pub const ROI_CHANNELS: [&str; 5] = [
+/// Channels of a [`RoiFrame`], version 1: a contract, bound by its hash. Whoever changes it retrains.
+pub const ROI_CHANNELS: [&str; 9] = [
     "t1c: last T1c, z-scored over the brain of the whole scan",
     "flair: last FLAIR, z-scored likewise; 0 where there is none",
     "cavity: 1 where the energised tip has swept or the corridor was open, else 0",
-    "fluorescence: back-projected 5-ALA evidence in [0, 1]; 0 where never seen",
+    "fluorescence: back-projected 5-ALA evidence in [0, 1]; 0 where never seen, 0.5 where never under violet light",
     "seen_age: seconds since the voxel was last seen, over 60, in [0, 1]; 1 where never seen",
+    "t1: last T1, z-scored likewise; 0 where there is none",
+    "t2: last T2, z-scored likewise; 0 where there is none",
+    "redness: back-projected share of red under white light in [0, 1]; 0 where never seen, 0.5 where never under white light",
+    "doubt: how far tissue may be from where it is shown, one standard deviation, over 10 mm, in [0, 1]; grows with the scan's age",
 ];
 
 /// Number of channels.
@@ -318,7 +320,7 @@ pub const ROI_CHANNEL_COUNT: usize = ROI_CHANNELS.len();
 /// Digest of the channel list.
 #[must_use]
 pub fn roi_channels_digest() -> Digest {
-    let mut digester = Digester::new("bregma roi channels 0");
+    let mut digester = Digester::new("bregma roi channels 1");
     for channel in ROI_CHANNELS {
         digester.text(channel);
     }

@@ -8,7 +8,8 @@
 #   make bench       the benches of the crates and of the pipeline
 #   make bench-peers the pipeline beside other people's channels, the network beside other people's runtimes
 #   make bench-peers-env  their runtimes, in an environment of their own (about 6 GB)
-#   make bench-register  registrations beside other people's: docs/registration-bench.md
+#   make bench-register register-tables  registrations beside other people's: docs/registration-bench.md
+#   make register-tables every table about registration, brain shift and the ladder, written anew: some hours
 #   make bench-register-env  their libraries, in an environment of their own (about 2 GB)
 #   make bench-cuda  the network and our kernels on a GPU, beside the processor
 #   make fuzz        every fuzz target for FUZZ_SECONDS (60)
@@ -18,7 +19,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build setup peers lint bench bench-peers bench-peers-env bench-register bench-register-env bench-cuda fuzz screenshot deny docs
+.PHONY: help demo test build setup peers lint bench bench-peers bench-peers-env bench-register bench-register-env register-tables bench-cuda fuzz screenshot deny docs
 
 CARGO ?= cargo
 BREGMA := target/release/bregma
@@ -118,6 +119,16 @@ bench-peers-env:
 bench-register: build bench-register-env
 	@mkdir -p $(OUT)
 	$(BREGMA) bench registration --peers --report $(OUT)/bench-registration.json --table docs/registration-bench.md
+
+# What takes long keeps its lines in out/ and goes on where it was interrupted.
+register-tables: bench-register
+	$(BREGMA) register table --out docs/registration.md
+	$(BREGMA) register shift-table --cases 50 --first-seed 1000000 --seconds 5 --out docs/brain-shift.md
+	$(BREGMA) register scans-table --cases 50 --first-seed 1000000 --kept $(OUT)/scans-table.jsonl --out docs/scans.md
+	for world in home foreign; do \
+	  $(BREGMA) scenario run --suite tests/scenarios/lifelike.toml --cases 50 --first-seed 1000000 --world $$world \
+	    --report $(OUT)/ladder-$$world.json; done
+	$(BREGMA) scenario ladder $(OUT)/ladder-home.json $(OUT)/ladder-foreign.json --out docs/ladder.md
 
 # Not having them fails no bench: the bench says who was not run, and why.
 bench-register-env:

@@ -11,6 +11,8 @@
 //! follows nothing carves elsewhere. So a second align that follows nothing reads what the first one reads, beside the flow:
 //! [`Still`]. **Units:** mm. Nothing here is shown to a stage.
 
+pub mod page;
+
 use crate::config::Config;
 use crate::events::Events;
 use crate::pipeline::ports::align_in;

@@ -10,9 +10,11 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, atomic::AtomicBool};
 
+/// Lines that may wait to be read.
+const LINES: usize = 4096;
 /// Longest wait for a line; only a failing test waits that long.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -33,8 +35,10 @@ impl Session {
             .stderr(Stdio::null());
         let mut program = command.spawn().expect("it starts");
         let output = BufReader::new(program.stdout.take().expect("piped"));
-        let (to, lines) = channel();
-        std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(to.send(line))));
+        let (to, lines) = sync_channel(LINES);
+        let reads = move || output.lines().map_while(Result::ok).for_each(|line| drop(to.send(line)));
+        // Ends with the program's output.
+        std::thread::Builder::new().name("lines".into()).spawn(reads).expect("a thread");
         Self { program, lines, heard: Vec::new() }
     }
 
@@ -68,7 +72,7 @@ fn track(
     silent: Arc<AtomicBool>,
     ending: Arc<AtomicBool>,
 ) -> std::thread::JoinHandle<()> {
-    std::thread::spawn(move || {
+    let sends = move || {
         let mut client = None;
         let mut count = 0_u32;
         while !ending.load(Ordering::Acquire) {
@@ -87,7 +91,8 @@ fn track(
                 }
             }
         }
-    })
+    };
+    std::thread::Builder::new().name("tracker".into()).spawn(sends).expect("a thread")
 }
 
 fn message(device: &str, at: [f32; 3], says: bool) -> Vec<u8> {

@@ -209,6 +209,24 @@ Example:
   bregma scenario run --suite tests/scenarios/lifelike.toml --oracles
 Goal: no motion executed without approval and no forbidden structure violated, in every case.")]
     Run(ScenarioArgs),
+    /// What each rung of the ladder is worth, from reports of one suite: a page of docs/.
+    #[command(after_help = "\
+Example:
+  bregma scenario run --suite tests/scenarios/lifelike.toml --cases 50 --first-seed 1000000 --report home.json
+  bregma scenario run --suite tests/scenarios/lifelike.toml --cases 50 --first-seed 1000000 --world foreign --report foreign.json
+  bregma scenario ladder home.json foreign.json --out docs/ladder.md")]
+    Ladder(LadderArgs),
+}
+
+/// Options of `scenario ladder`.
+#[derive(Debug, clap::Args)]
+pub struct LadderArgs {
+    /// Reports of `scenario run`, of one suite.
+    #[arg(required = true, value_name = "REPORT.json")]
+    pub reports: Vec<PathBuf>,
+    /// Where the page is written.
+    #[arg(long, value_name = "FILE.md")]
+    pub out: PathBuf,
 }
 
 /// Options of `scenario run`.
@@ -394,6 +412,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Doctor => doctor::run(),
         Command::Export(args) => export::run(&args),
         Command::Scenario(ScenarioCommand::Run(args)) => scenario::run(&args),
+        Command::Scenario(ScenarioCommand::Ladder(args)) => scenario::ladder(&args),
         Command::Patient(PatientCommand::Show(args)) => patient::show(&args),
         Command::Patient(PatientCommand::Table(args)) => patient::table(&args),
         Command::Patient(PatientCommand::Gallery(args)) => patient::gallery(&args),

@@ -1,6 +1,6 @@
 //! `bregma scenario run`: many cases in lock-step, and what they come to together.
 
-use super::{Engine, Goal, PlannerName, ScenarioArgs, say};
+use super::{Engine, Goal, LadderArgs, PlannerName, ScenarioArgs, say};
 use crate::bench::cpu;
 use crate::report::{Case, Head, Outcome, SCHEMA, SuiteReport, SuiteSettings, Summary, wilson95};
 use crate::scenario::{self, Plans, Played, Suite};
@@ -178,6 +178,17 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 /// How often it is so, of those that are known.
 fn share(known: impl Iterator<Item = Option<bool>>) -> Option<f64> {
     mean(known.map(|known| known.map(|is| f64::from(u8::from(is)))))
+}
+
+/// Writes the page about the ladder.
+///
+/// # Errors
+/// As [`crate::ladder::page::markdown`], and when it cannot be written.
+pub fn ladder(args: &LadderArgs) -> anyhow::Result<Goal> {
+    let page = crate::ladder::page::markdown(&args.reports, "bregma scenario ladder")?;
+    std::fs::write(&args.out, page).with_context(|| format!("cannot write {}", args.out.display()))?;
+    say(format!("written    {}", args.out.display()));
+    Ok(Goal::Held)
 }
 
 fn summarise(cases: &[Case]) -> Summary {

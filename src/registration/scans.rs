@@ -41,6 +41,8 @@ const LEFT: f64 = 0.5;
 const INTERVAL_90: f64 = 1.4435;
 /// What points within the 90 % interval may be.
 const WITHIN: [f64; 2] = [0.86, 0.94];
+/// Of so many seeds after a patient's own the first that grows is *another patient*.
+const OTHERS: u64 = 8;
 /// Both are to take so long at most, s.
 const SECONDS: f64 = 60.0;
 
@@ -243,7 +245,9 @@ fn bad_input(
         mirrored.intensities.chunks_exact_mut(mirrored.dims[0]).for_each(<[f32]>::reverse);
         ("mirrored", mirrored)
     } else {
-        let other = patients::fetch(cache, None, seed + 1, &PatientSettings::of(kind))?.patient;
+        // From some seeds none grows.
+        let grown = (1..=OTHERS).find_map(|n| patients::fetch(cache, None, seed + n, &PatientSettings::of(kind)).ok());
+        let other = grown.context("no other patient grows")?.patient;
         ("another patient", other.scan(Modality::T1c))
     };
     let found = scans::rigid(fixed, &Layers::of(&Arc::new(volume), "preoperative")?, &|| ());

@@ -64,9 +64,9 @@ Example:
   bregma register check --registration run.toml --scan scan.mrk.json --touched again.fcsv
   bregma register check --registration out/registration.toml --scan scan.mrk.json --tracker 127.0.0.1:18944 --keep
   bregma register check --registration out/registration.tfm --tre 0.8 --scan scan.mrk.json --touched again.fcsv
-Goal: each landmark that was touched within --limit. Beside it stand what registration and touch predict, and what explains
-the errors: chance, one motion of all (register anew), one bad touch (touch it again). With --keep a `bregma run` that reads this file
-takes the registration up, or drops it.")]
+Goal: each landmark that was touched within --limit. Beside it stand what registration and touch
+predict, and what explains the errors: chance, one motion of all (register anew), one bad touch
+(touch it again). With --keep a `bregma run` that reads the file takes it up, or drops it.")]
     Check(CheckArgs),
     /// Where an instrument's tip is on its tracked array, by turning it about the resting tip.
     #[command(after_help = "\

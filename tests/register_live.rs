@@ -1,7 +1,8 @@
 //! `bregma register guided` and `check` with a tracker on the network and a person at the terminal, both played.
 
+mod tracker;
+
 use bregma_core::time::{Duration, pause};
-use bregma_openigtlink::{Content, DeviceName, Entry, Outgoing, Timestamp, Transform, Version, encode, encoded_len};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -77,20 +78,7 @@ fn message(pointer: &Pointer, count: u32) -> Vec<u8> {
     // A tracker's noise: some hundredths of a mm, different each time.
     let noise = f64::from(count % 7) * 0.01 - 0.03 + if pointer.shakes { f64::from(count % 5) * 10.0 } else { 0.0 };
     let at = pointer.at.map(|v| (v + noise) as f32);
-    let columns = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], at];
-    let entry = Entry { key: b"TransformStatus", encoding: 3, value: pointer.status.as_bytes() };
-    let metadata = if pointer.status.is_empty() { &[][..] } else { &[entry][..] };
-    let message = Outgoing {
-        version: if metadata.is_empty() { Version::V1 } else { Version::V2 },
-        device: DeviceName::constant("TipToReference"),
-        timestamp: Timestamp::NONE,
-        message_id: 0,
-        metadata,
-        content: Content::Transform(Transform { columns }),
-    };
-    let mut bytes = vec![0; encoded_len(&message).expect("can be sent")];
-    encode(&message, &mut bytes).expect("can be sent");
-    bytes
+    tracker::transform("TipToReference", at, (!pointer.status.is_empty()).then_some(pointer.status))
 }
 
 /// The program, with somebody at its terminal.

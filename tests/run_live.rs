@@ -1,9 +1,9 @@
 //! `bregma run` on real sources: a GStreamer test picture, a tracker on the network, a registration that other commands write.
 
 mod program;
+mod tracker;
 
 use bregma_core::time::{Duration, pause};
-use bregma_openigtlink::{Content, DeviceName, Entry, Outgoing, Timestamp, Transform, Version, encode, encoded_len};
 use program::{bregma, said};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -85,7 +85,7 @@ fn track(
             for (device, at) in
                 [("TipToReference", [10.0 + noise, 20.0, 30.0]), ("ReferenceToTracker", [bump + noise, 0.0, 1500.0])]
             {
-                let bytes = message(device, at, !silent.load(Ordering::Relaxed));
+                let bytes = tracker::transform(device, at, (!silent.load(Ordering::Relaxed)).then_some("OK"));
                 if client.as_mut().is_some_and(|c| c.write_all(&bytes).is_err()) {
                     client = None;
                 }
@@ -93,23 +93,6 @@ fn track(
         }
     };
     std::thread::Builder::new().name("tracker".into()).spawn(sends).expect("a thread")
-}
-
-fn message(device: &str, at: [f32; 3], says: bool) -> Vec<u8> {
-    let columns = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], at];
-    let entry = Entry { key: b"TransformStatus", encoding: 3, value: b"OK" };
-    let metadata = if says { &[entry][..] } else { &[] };
-    let message = Outgoing {
-        version: if says { Version::V2 } else { Version::V1 },
-        device: DeviceName::new(device).expect("short"),
-        timestamp: Timestamp::NONE,
-        message_id: 0,
-        metadata,
-        content: Content::Transform(Transform { columns }),
-    };
-    let mut bytes = vec![0; encoded_len(&message).expect("can be sent")];
-    encode(&message, &mut bytes).expect("can be sent");
-    bytes
 }
 
 fn free_port() -> u16 {
@@ -142,13 +125,13 @@ fn a_session_takes_up_what_is_registered_beside_it_and_drops_what_no_longer_hold
     let here = folder.path();
     let (status, text) = said(&bregma(here, &["patient", "show", "--seed", "7", "--out", "patient"]));
     assert_eq!(status, 0, "{text}");
-    let (tracker, display) = (free_port(), free_port());
+    let (tracking_port, display) = (free_port(), free_port());
     let config = std::fs::read_to_string(here.join("patient/run.toml")).expect("written");
     let mut table: toml::Table = config.parse().expect("TOML");
     let source = table["source"].as_table_mut().expect("[source]");
     source.insert("registration".into(), toml::toml! { file = "../r.toml" check = "needed" }.into());
     let tracking = source["tracking"].as_table_mut().expect("[source.tracking]");
-    tracking.insert("address".into(), format!("127.0.0.1:{tracker}").into());
+    tracking.insert("address".into(), format!("127.0.0.1:{tracking_port}").into());
     let shown = table["display"].as_table_mut().expect("[display]");
     shown.insert("address".into(), format!("127.0.0.1:{display}").into());
     std::fs::write(here.join("patient/live.toml"), toml::to_string(&table).expect("TOML")).expect("written");
@@ -156,7 +139,7 @@ fn a_session_takes_up_what_is_registered_beside_it_and_drops_what_no_longer_hold
     let mut session = Session::open(here, "patient/live.toml");
     let (array, silent) = (Arc::new(AtomicI32::new(0)), Arc::new(AtomicBool::new(true)));
     let ending = Arc::new(AtomicBool::new(false));
-    let sends = track(tracker, Arc::clone(&array), Arc::clone(&silent), Arc::clone(&ending));
+    let sends = track(tracking_port, Arc::clone(&array), Arc::clone(&silent), Arc::clone(&ending));
     session.until("r.toml is not taken");
     let line = session.until("come without TransformStatus");
     assert!(line.contains("taken for invalid"), "{line}");
@@ -186,6 +169,11 @@ fn a_session_takes_up_what_is_registered_beside_it_and_drops_what_no_longer_hold
     assert_eq!(status, 0, "{text}");
     let line = session.until("registered,");
     assert!(line.contains("4 landmarks touched within 0.0 mm"), "{line}");
+
+    // What has no room for a check is said before anybody touches anything.
+    let (status, text) =
+        desk(&["check", "--registration", "r.tfm", "--scan", "scan.fcsv", "--touched", "touched.fcsv", "--keep"]);
+    assert!(status == 2 && text.contains("r.tfm has no room for a check"), "{status}: {text}");
 
     // Long enough to learn where the array sits; then somebody knocks it.
     pause(Duration::from_millis(4000));

@@ -44,6 +44,9 @@ pub(super) fn by_touch(args: &CheckArgs) -> anyhow::Result<Goal> {
     above_0("limit", args.limit)?;
     above_0("fle", args.fle)?;
     args.tre.map_or(Ok(()), |mm| above_0("tre", mm))?;
+    if args.keep {
+        kept::has_room(&args.registration)?;
+    }
     let kept = kept::read("--registration", &args.registration, args.tre)?;
     let scan = points("--scan", &args.scan)?;
     let touched = match (&args.touched, args.tracker.named()) {

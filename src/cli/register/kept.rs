@@ -155,9 +155,14 @@ impl Kept {
     }
 }
 
+/// Refuses a file that cannot hold a check, before anybody touches anything.
+pub(super) fn has_room(path: &Path) -> anyhow::Result<()> {
+    ensure!(is_section(path), "--keep: {} has no room for a check; a registration in .toml has", path.display());
+    Ok(())
+}
+
 /// Writes what touching landmarks again has shown into the file of a registration, in place of what stood there.
 pub(super) fn keep_check(path: &Path, check: &config::Check) -> anyhow::Result<()> {
-    ensure!(is_section(path), "--keep: {} has no room for a check; a registration in .toml has", path.display());
     let named = || path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(named)?;
     // What was written with care, comments and all, stays as it is.

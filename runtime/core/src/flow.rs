@@ -773,8 +773,8 @@ pub enum Check {
     RimClearance,
     /// Tip and shaft against forbidden regions, inflated by the error budget.
     ForbiddenClearance,
-    /// Tip and shaft pressing into tissue with the energy off. A motion that starts deeper than the limit, because tissue has moved onto
-    /// the shaft, and never goes deeper on its way to within it, counts as the limit.
+    /// Tip and shaft pressing into tissue with the energy off. A motion that starts deeper than the limit or within a step of it,
+    /// because tissue has moved onto the shaft, and on its way goes deeper by one step at most, counts as the limit.
     Indentation,
     /// The retract path passes the same checks.
     Retract,

@@ -143,6 +143,24 @@ fn a_shaft_that_tissue_has_closed_on_may_ease_it_and_never_press_on() {
     assert_eq!(failed(&out).check, Check::Indentation);
 }
 
+#[test]
+fn a_shaft_close_to_the_limit_may_not_creep_beyond_it() {
+    let scene = closed_in(1.5).scene;
+    let phantom = Phantom { scene, ..Phantom::new() }.at(down(0.9, 0.0, 54.0));
+    let pressed = |xs: &[f64]| {
+        let motion = phantom.motion(xs.iter().map(|x| to(*x, 0.0, 54.0, 5.0, Energy::OFF)));
+        let out = step(&phantom, LimitValues::USUAL, &phantom.input(vec![motion]));
+        *out.verdicts[0].checks.iter().find(|c| c.check == Check::Indentation).expect("measured")
+    };
+    // There and back within a step is borne; to end there is not, and no more is a millimetre.
+    let there_and_back = pressed(&[1.0, 0.9]);
+    assert!(there_and_back.passed && there_and_back.value == there_and_back.limit, "{}", crate::words(&there_and_back));
+    for x in [1.0, 1.9] {
+        let there = pressed(&[x]);
+        assert!(!there.passed && there.value > there.limit, "{}", crate::words(&there));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     /// Recomputed from the joints alone, point by point against voxel by voxel.

@@ -16,7 +16,7 @@ use bregma_core::stage::Stage;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::Numbered;
 use bregma_patient::{PatientSettings, World, WorldKind, WorldSettings};
-use bregma_perception::align::shift::Follower;
+use bregma_perception::align::shift::{Follower, Rest};
 use bregma_perception::align::{self, Align};
 use bregma_perception::scan::Scan;
 use nalgebra::Point3;
@@ -120,7 +120,8 @@ pub fn case(config: &Config, kind: WorldKind, seed: u64, seconds: f64) -> anyhow
     let scan = |modality| Scan::new(Arc::new(patient.scan(modality)));
     let mut blind = Follower::new(Default::default(), theatre.camera.size_px);
     let up = world.registration().up.map(Into::into);
-    blind.begin(&theatre.anatomy, &scan(Modality::T1c)?, None, &theatre.camera, up, false);
+    let (t1c, anatomy, camera) = (scan(Modality::T1c)?, &*theatre.anatomy, &theatre.camera);
+    blind.begin(&Rest { anatomy, t1c: &t1c, flair: None, camera, up, scan: None }, false);
     let expected = blind.shift();
     let mut ratios = Vec::new();
     let mut errors = |targets: &[Point3<f64>]| {

@@ -19,6 +19,8 @@ const BRAIN_SHARE: f64 = 0.05;
 /// Bins of the histogram that percentiles are read from: 0.02 % of the range each.
 const BINS: usize = 4096;
 
+/// Of what the brain usually is brighter than the background, tissue is at least this share.
+const TISSUE_SHARE: f32 = 0.55;
 /// Brighter than this, in standard deviations from the brain's mean, is tissue and neither fluid nor bone.
 const COVERS_Z: f32 = -1.0;
 
@@ -215,6 +217,19 @@ impl Scan {
         of.get(of.len() / 2).copied().unwrap_or(0.0)
     }
 
+    /// Brighter than this, in standard deviations from the brain's mean, is tissue, and neither fluid nor air: rather more than half as bright as
+    /// the brain usually is. On T1c fluid is a third as bright (see the digital patient's contrasts, set around three real gliomas).
+    #[must_use]
+    pub fn tissue_z(&self) -> f32 {
+        self.statistics.z(self.statistics.background + self.tissue_brightness())
+    }
+
+    /// The same, over the background.
+    #[must_use]
+    pub fn tissue_brightness(&self) -> f32 {
+        TISSUE_SHARE * self.usual()
+    }
+
     /// How much brighter than the background a point is.
     #[must_use]
     pub fn brightness(&self, at: &Point3<f64>) -> f32 {
@@ -290,6 +305,7 @@ mod tests {
             patient_from_voxel,
             frame: FrameId::SOLE,
             acquired: Instant::START,
+            shift: None,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! **Units and frames:** mm, patient LPS; places are kept in patient coordinates because the fine region
 //! moves. **Bounds:** at most [`PLACES_MAX`] places; a full memory bars nothing new, and the stage's time
-//! limit still ends the case. **Invariant:** what is known of a place only grows.
+//! limit still ends the case. **Invariant:** what is known of a place only grows,
+//! until a new scan.
 
 use bregma_core::flow::{Check, CheckResult, Motion, Scene, Verdict, voxel};
 use bregma_core::grid::Grid;
@@ -70,6 +71,11 @@ impl Memory {
     /// How often each check failed, in the order of [`Check::ALL`].
     pub fn rejections(&self) -> impl Iterator<Item = (Check, u64)> + '_ {
         Check::ALL.into_iter().zip(self.counts)
+    }
+
+    /// Forgets places; how often checks failed stays known.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { counts: self.counts, ..Self::default() };
     }
 
     /// Whether leaving the head was rejected too often to ask again.

@@ -5,8 +5,11 @@
 //! withdrawn or held, or nothing was heard of it for [`PlanSettings::silence`]. Where errors forbid too much of the residual core,
 //! re-anchoring is proposed instead of cutting: [`crate::anchor`].
 //!
+//! A new scan begins the case anew: what was given up or barred before was so by the old one.
+//!
 //! **Units and frames:** mm, patient LPS of the scene's own frame of reference. **Allocation:** per plan,
-//! none per step without one. **Invariant:** after [`Request::Finish`] it publishes nothing more.
+//! none per step without one. **Invariant:** after [`Request::Finish`] it publishes nothing more,
+//! until a new scan comes.
 //! **Not protected against:** a gate that lies about its joints; the validator compares them with the
 //! tracked tip.
 
@@ -137,6 +140,8 @@ pub struct PlanStage {
     failing_since: Option<Instant>,
     gave_up: bool,
     done: bool,
+    /// When the scan was acquired by which it plans.
+    scanned: Instant,
     waiting: Waiting,
     declined_ml: f64,
     place: Place,
@@ -198,6 +203,7 @@ impl PlanStage {
             failing_since: None,
             gave_up: false,
             done: false,
+            scanned: Instant::START,
             waiting: Waiting::Inputs,
             declined_ml: 0.0,
             place: Place::default(),
@@ -277,6 +283,15 @@ impl PlanStage {
         } else {
             self.out = Some(out);
         }
+    }
+
+    /// By a new scan.
+    fn begin_anew(&mut self, now: Instant, scene: &Scene) {
+        self.scanned = scene.scanned;
+        self.memory.forget();
+        self.anchor = Anchor::default();
+        (self.answer_at, self.retry_at) = (now, now);
+        (self.failing_since, self.gave_up, self.done) = (None, false, false);
     }
 
     /// What keeps a plan from being made now.
@@ -377,6 +392,9 @@ impl Stage for PlanStage {
             return Ok(());
         };
         self.listen(now, input, sent);
+        if scene.scanned > self.scanned {
+            self.begin_anew(now, scene);
+        }
         if let Some(obstacle) = self.obstacle(now, scene, anatomy, sent) {
             self.waiting = obstacle;
             return Ok(());

@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub state: Vec<u8>,
     pub healthy_cut: usize,
     pub doubtful_ml: f64,
+    pub scanned: Instant,
     initial: Vec<bool>,
 }
 
@@ -62,7 +63,16 @@ impl World {
                 core[i] = true;
             }
         }
-        Self { anatomy, grid, initial: core.clone(), core, state, healthy_cut: 0, doubtful_ml: 0.0 }
+        Self {
+            anatomy,
+            grid,
+            initial: core.clone(),
+            core,
+            state,
+            healthy_cut: 0,
+            doubtful_ml: 0.0,
+            scanned: Instant::START,
+        }
     }
 
     /// Forbids a ball.
@@ -82,7 +92,7 @@ impl World {
             *to = if *core { 220 } else { 10 };
         }
         scene.residual_ml = self.core_ml();
-        scene.doubtful_ml = self.doubtful_ml;
+        (scene.doubtful_ml, scene.scanned) = (self.doubtful_ml, self.scanned);
         scene
     }
 

@@ -42,7 +42,7 @@ pub struct VolumeNote {
     pub frame: FrameId,
     /// When it was acquired.
     pub acquired: Instant,
-    /// Of shape, affine, frame and intensities.
+    /// Of shape, affine, frame, intensities, and where its tissue was.
     pub digest: Digest,
 }
 
@@ -50,7 +50,7 @@ impl VolumeNote {
     /// Notes a scan. Hashes it whole: about 0.1 s for a head at 1 mm, so not on the flow's threads.
     #[must_use]
     pub fn of(volume: &Volume) -> Self {
-        let mut d = Digester::new("bregma volume 1");
+        let mut d = Digester::new("bregma volume 2");
         d.u64(volume.frame.0).u64(volume.acquired.nanos()).u64(volume.modality as u64);
         d.sizes(&volume.dims).f64s(volume.patient_from_voxel.as_slice());
         d.u64(volume.intensities.len() as u64);
@@ -61,6 +61,8 @@ impl VolumeNote {
             }
             d.bytes(&block[..values.len() * 4]);
         }
+        d.u64(u64::from(volume.shift.is_some()));
+        volume.shift.iter().for_each(|shift| shift.digest_into(&mut d));
         let &Volume { modality, dims, frame, acquired, .. } = volume;
         Self { modality, dims, frame, acquired, digest: d.finish() }
     }
@@ -322,6 +324,7 @@ mod tests {
             patient_from_voxel: Matrix4::identity(),
             frame: FrameId(4),
             acquired: Instant::START,
+            shift: None,
         };
         let before = VolumeNote::of(&volume);
         volume.intensities[2199] += 1.0;

@@ -52,7 +52,7 @@ topics! {
     /// Regions of interest; recomputed, not recorded.
     Rois = 7, "rois", "";
     /// Scenes.
-    Scenes = 8, "scenes", "bregma.Scene.2";
+    Scenes = 8, "scenes", "bregma.Scene.4";
     /// Number, digest and age of each scene; follows from the scenes, not recorded.
     Stamps = 9, "stamps", "";
     /// Plans.

@@ -10,6 +10,8 @@
 //! **Invariants:** a picture makes a frame only with a T1c, an anatomy and a registration that has not
 //! expired. A tip that is not believed sweeps nothing, and while the instrument's place is unknown no
 //! picture is evidence: a shaft must not pass for tissue that does not fluoresce.
+//! **An intraoperative scan** that was brought back to rest ([`shift::scanned`]) says anew what tissue is there: what it shows as
+//! tissue counts as carved no longer; and where that was, from where the brain is followed on.
 //! **Not protected against:** cavity that was opened outside the fine region. Brain shift that is not followed
 //! stands in the error budget as a bias that grows with time since the first registration of a scan: registering the skull anew
 //! brings no brain back. Of shift that is followed, what it
@@ -124,6 +126,9 @@ pub enum Fault {
     /// A scan is malformed.
     #[error(transparent)]
     BadScan(#[from] BadScan),
+    /// An intraoperative scan came, and nobody follows the brain from it.
+    #[error("an intraoperative {0:?} scan came, but the brain's shift is not followed; it is needed to take one up")]
+    NotFollowed(Modality),
     /// The tip is measured from another reference array than the one registered.
     #[error("tracked tip: {0}")]
     Reference(#[from] FramesDiffer),
@@ -209,10 +214,23 @@ impl Default for In {
     }
 }
 
+/// Which scans came.
+#[derive(Debug, Clone, Copy, Default)]
+struct Arrived {
+    any: bool,
+    /// A T1c in whose coordinates tissue rests from now on.
+    rest: bool,
+    /// A T1c that was brought back to those.
+    intraoperative: bool,
+}
+
 /// The stage.
 #[derive(Debug)]
 pub struct Align {
     settings: Settings,
+    /// The T1c in whose coordinates tissue rests.
+    rest: Option<Scan>,
+    /// The newest T1c.
     t1c: Option<Scan>,
     flair: Option<Scan>,
     t1: Option<Scan>,
@@ -261,6 +279,7 @@ impl Align {
             assembly,
             follower: settings.shift.map(|shift| Follower::new(shift, settings.camera.size_px)),
             settings,
+            rest: None,
             t1c: None,
             flair: None,
             t1: None,
@@ -280,9 +299,10 @@ impl Align {
         self.follower.as_ref().and_then(Follower::found)
     }
 
-    /// Takes the scans that came; says whether one of ours is among them.
-    fn take_scans(&mut self, volumes: &All<Arc<Volume>>, frame: Option<FrameId>) -> Result<bool, Fault> {
-        let mut arrived = false;
+    /// Takes the scans that came; says which of ours are among them.
+    fn take_scans(&mut self, volumes: &All<Arc<Volume>>, frame: Option<FrameId>) -> Result<Arrived, Fault> {
+        let followed = self.follower.is_some();
+        let mut arrived = Arrived::default();
         let mut refused = Ok(());
         for volume in volumes.iter() {
             let (kept, what) = match volume.modality {
@@ -292,20 +312,28 @@ impl Align {
                 Modality::T2 => (&mut self.t2, "the T2 scan"),
                 Modality::Mra => continue,
             };
-            let checked = frame.map_or(Ok(()), |f| same_frame(what, volume.frame, f));
+            let mut checked = frame.map_or(Ok(()), |f| same_frame(what, volume.frame, f));
+            if volume.shift.is_some() && !followed {
+                checked = Err(Fault::NotFollowed(volume.modality));
+            }
             match checked.and_then(|()| Scan::new(Arc::clone(volume)).map_err(Fault::from)) {
                 Ok(scan) => {
-                    *kept = Some(scan);
-                    arrived = true;
+                    arrived.any = true;
                     if volume.modality == Modality::T1c {
-                        self.shifts_since = None;
+                        arrived.intraoperative = volume.shift.is_some();
+                        if !arrived.intraoperative || self.rest.is_none() {
+                            self.rest = Some(scan.clone());
+                            self.shifts_since = None;
+                            arrived.rest = true;
+                        }
                     }
+                    *kept = Some(scan);
                 }
                 Err(why) => refused = Err(why),
             }
         }
         // What was sound stays taken, so the region still has to follow it.
-        if arrived && refused.is_err() {
+        if arrived.any && refused.is_err() {
             self.region.forget();
         }
         refused.map(|()| arrived)
@@ -314,6 +342,7 @@ impl Align {
     /// Drops scans that are not in the anatomy's frame: they came before it, or it has changed since.
     fn keep_only(&mut self, frame: FrameId) -> Result<(), Fault> {
         let scans = [
+            (&mut self.rest, "the T1c scan"),
             (&mut self.t1c, "the T1c scan"),
             (&mut self.flair, "the FLAIR scan"),
             (&mut self.t1, "the T1 scan"),
@@ -433,13 +462,17 @@ impl Align {
         input.instrument.iter().for_each(|state| self.console.say(*state));
         let anatomy = input.anatomy.get();
         let scans = self.take_scans(&input.volumes, anatomy.map(|a| a.frame));
-        let Some(anatomy) = anatomy else { return scans.map(|_| ()) };
+        let Some(anatomy) = anatomy else { return scans.map(drop) };
         let kept = self.keep_only(anatomy.frame);
-        let Some(t1c) = &self.t1c else { return scans.and(kept) };
-        let arrived = *scans.as_ref().unwrap_or(&false);
+        let (Some(t1c), Some(at_rest)) = (&self.t1c, &self.rest) else { return scans.map(drop).and(kept) };
+        let arrived = *scans.as_ref().unwrap_or(&Arrived::default());
+        let (scans, scanned) = (scans.map(drop), t1c.volume().acquired);
         let open_above_mm = self.settings.open_above_mm;
         let others = [self.flair.as_ref(), self.t1.as_ref(), self.t2.as_ref()];
-        self.region.follow(anatomy, t1c, others, arrived, open_above_mm, &mut *self.assembly)?;
+        self.region.follow(anatomy, t1c, others, arrived.any, open_above_mm, &mut *self.assembly)?;
+        if arrived.intraoperative {
+            self.region.close_over(t1c, &anatomy.corridor, open_above_mm);
+        }
 
         let Some(registration) = input.registration.get() else { return scans.and(kept) };
         same_frame("the registration", registration.patient_from_reference.to, anatomy.frame)?;
@@ -450,14 +483,15 @@ impl Align {
         now.since(registered).ok_or(Fault::RegistrationFromTheFuture { registered, now })?;
         let since = now.since(*self.shifts_since.get_or_insert(registered)).unwrap_or(Duration::ZERO);
         if let Some(follower) = &mut self.follower {
-            follower.begin(
+            let rest = shift::Rest {
                 anatomy,
-                t1c,
-                self.flair.as_ref(),
-                &self.settings.camera,
-                registration.up.map(|up| up.into()),
-                arrived,
-            );
+                t1c: at_rest,
+                flair: self.flair.as_ref().filter(|f| f.volume().shift.is_none()),
+                camera: &self.settings.camera,
+                up: registration.up.map(|up| up.into()),
+                scan: t1c.volume().shift.as_ref(),
+            };
+            follower.begin(&rest, arrived.rest);
             self.region.shifts(follower.shift());
         }
         self.sweep_tips(&input.tips, registration)?;
@@ -494,6 +528,7 @@ impl Align {
             slot.captured = picture.captured;
             slot.decided = now;
             slot.frame = anatomy.frame;
+            slot.scanned = scanned;
             slot.patient_from_tip = tip;
             slot.energy = energy;
             slot.errors = errors;

@@ -12,7 +12,7 @@ use crate::scan::Scan;
 use bregma_core::brain_shift::BrainShift;
 use bregma_core::digest::Digest;
 use bregma_core::flow::{
-    Anatomy, Capsule, Light, ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, RoiFrame, VideoFrame, roi_grid,
+    Anatomy, Capsule, Corridor, Light, ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, RoiFrame, VideoFrame, roi_grid,
 };
 use bregma_core::grid::Grid;
 use bregma_core::time::Instant;
@@ -176,6 +176,19 @@ impl Region {
                         self.wall_is_old = true;
                     }
                 }
+            }
+        }
+    }
+
+    /// What an intraoperative scan shows as tissue was not carved, whatever the tip seemed to sweep; the corridor stays open.
+    pub(super) fn close_over(&mut self, t1c: &Scan, corridor: &Corridor, open_above_mm: f64) {
+        let Some((grid, _)) = self.placed else { return };
+        let least = t1c.tissue_z();
+        for (index, z) in self.t1c.iter().enumerate() {
+            let shown = *z >= least && self.cavity.has(index);
+            if shown && !corridor.holds(&grid.centre(grid.voxel(index)), open_above_mm) {
+                self.cavity.take(index);
+                self.wall_is_old = true;
             }
         }
     }

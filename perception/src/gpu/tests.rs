@@ -121,7 +121,8 @@ fn oblique_scan() -> Scan {
         * Matrix4::new_nonuniform_scaling(&Vector3::new(0.9, 1.0, 1.4))
         * Matrix4::new_translation(&Vector3::new(-45.0, -50.0, -40.0));
     let (modality, frame, acquired) = (Modality::T1c, FrameId::SOLE, Instant::START);
-    Scan::new(Arc::new(Volume { modality, dims, intensities, patient_from_voxel, frame, acquired })).expect("a scan")
+    Scan::new(Arc::new(Volume { modality, dims, intensities, patient_from_voxel, frame, acquired, shift: None }))
+        .expect("a scan")
 }
 
 #[test]

@@ -363,6 +363,7 @@ impl Stage for Perceive {
             scene.frame = frame.frame;
             scene.errors = frame.errors;
             scene.shift.copy_from(&frame.shift);
+            scene.scanned = frame.scanned;
             scene.anatomy = anatomy.digest;
             scene.model = estimator.digest();
             work.open(frame);

@@ -1,8 +1,9 @@
 //! Align follows a brain that sinks, by what a stereo microscope measures of it, and says how sure it is.
 
-use crate::theatre::{Theatre, picture, ranges};
+use crate::theatre::{Theatre, at, picture, ranges, volume};
 use bregma_core::brain_shift::BrainShift;
-use bregma_core::flow::{Light, RangeImage, RoiFrame};
+use bregma_core::flow::{Energy, Light, RangeImage, RoiFrame, Volume};
+use bregma_core::topic::Numbered;
 use nalgebra::{Point3, Vector3};
 use std::sync::Arc;
 
@@ -103,4 +104,62 @@ fn an_opening_that_moved_aside_takes_the_cortex_with_it() {
     // Tiles are 4 mm wide here, and nothing was expected to move aside.
     assert!(still.xy().norm() < 0.8, "{still}");
     assert!((moved - still).x > 2.2 && (moved - still).x < 4.5 && (moved - still).y.abs() < 0.8, "{moved} {still}");
+}
+
+#[test]
+fn an_intraoperative_scan_says_where_tissue_was_and_what_was_not_carved_after_all() {
+    let mut theatre = Theatre::following();
+    let shift = watch(&mut theatre, 0..500, |_| None).shift.clone();
+    // The tip sweeps two places, as is believed.
+    let (kept, gone) = ([11.5, 0.0, 4.0], [-11.5, 0.0, 4.0]);
+    let swept = |place: [f64; 3]| -> [f64; 3] { shift.now(&Point3::from(place)).coords.into() };
+    theatre.moves(Energy::CUT, &[(600, swept(kept)), (610, swept(kept))]);
+    theatre.aligned(picture(620, Light::White, [150, 90, 80])).expect("align works");
+    theatre.moves(Energy::OFF, &[(1200, swept(gone))]);
+    theatre.aligned(picture(1210, Light::White, [150, 90, 80])).expect("align works");
+    theatre.moves(Energy::CUT, &[(1600, swept(gone)), (1610, swept(gone))]);
+    let before = theatre.aligned(picture(1620, Light::White, [150, 90, 80])).expect("align works").expect("a frame");
+    let open = |frame: &RoiFrame, place: [f64; 3]| {
+        let voxel = frame.grid.containing(&Point3::from(place)).expect("in the region");
+        frame.channel(2)[frame.grid.index(voxel)] > 0.5
+    };
+    assert!(open(&before, kept) && open(&before, gone) && before.scanned == at(0));
+
+    let mut found = BrainShift::still(Point3::origin());
+    found.set(Point3::origin(), |_| (Vector3::new(1.0, -2.0, 6.0), 0.9));
+    let mut scan = Volume { acquired: at(1700), shift: Some(Arc::new(found)), ..volume() };
+    let middle = Vector3::repeat(-54.5 * 1.1);
+    for (n, value) in scan.intensities.iter_mut().enumerate() {
+        let at = Point3::new(n % 110, n / 110 % 110, n / 12100).map(|c| c as f64 * 1.1) + middle;
+        if nalgebra::distance(&at, &Point3::from(gone)) < 4.0 {
+            *value = 20.0;
+        }
+    }
+    // Who does not follow the brain cannot take it up, and goes on with the scan before.
+    let mut still = Theatre::new();
+    let first = still.aligned(picture(1000, Light::White, [150, 90, 80])).expect("align works").expect("a frame");
+    still.align_in.volumes.set([Numbered { number: 2, value: Arc::new(scan.clone()) }]);
+    let why = still.aligned(picture(1800, Light::White, [150, 90, 80])).expect_err("refused").to_string();
+    assert!(why.contains("shift is not followed"), "{why}");
+    let next = still.aligned(picture(1900, Light::White, [150, 90, 80])).expect("align works").expect("a frame");
+    assert_eq!(next.channel(0), first.channel(0));
+
+    theatre.align_in.volumes.set([Numbered { number: 2, value: Arc::new(scan) }]);
+    let after = theatre.aligned(picture(1800, Light::White, [150, 90, 80])).expect("align works").expect("a frame");
+    assert_eq!((after.scanned, after.epoch), (at(1700), before.epoch + 1));
+    assert!(!open(&after, kept) && open(&after, gone), "it shows tissue at one, fluid at the other");
+    assert!(open(&after, [0.0, 0.0, -30.0]), "the corridor is open");
+    let moved = sunk(&after.shift, DEEP);
+    assert!((moved - Vector3::new(1.0, -2.0, 6.0)).norm() < 0.05, "{moved}");
+    assert!(after.shift.deviation_mm(&CORTEX) < 0.6 * before.shift.deviation_mm(&CORTEX));
+    // From there it is followed on.
+    let mut later = after.clone();
+    for (n, ms) in (2000..6000).step_by(250).enumerate() {
+        theatre.moves(Energy::OFF, &[(ms, [0.0, 200.0, -150.0])]);
+        theatre.align_in.ranges.set(n as u64 + 1, ranges(ms, 9.0, |_| None));
+        later = theatre.aligned(picture(ms, Light::White, [150, 90, 80])).expect("align works").expect("a frame");
+    }
+    let (was, is) = (sunk(&after.shift, CORTEX), sunk(&later.shift, CORTEX));
+    assert!(is.z > was.z + 0.3 && (is - was).xy().norm() < 0.7, "{was} {is}");
+    assert_eq!(later.scanned, at(1700));
 }

@@ -52,7 +52,15 @@ pub fn volume() -> Volume {
         .collect();
     let mut patient_from_voxel = Matrix4::new_scaling(spacing);
     patient_from_voxel.set_column(3, &Vector4::new(-54.5 * spacing, -54.5 * spacing, -54.5 * spacing, 1.0));
-    Volume { modality: Modality::T1c, dims, intensities, patient_from_voxel, frame: FrameId::SOLE, acquired: at(0) }
+    Volume {
+        modality: Modality::T1c,
+        dims,
+        intensities,
+        patient_from_voxel,
+        frame: FrameId::SOLE,
+        acquired: at(0),
+        shift: None,
+    }
 }
 
 pub fn anatomy() -> Anatomy {

@@ -127,6 +127,31 @@ fn where_errors_forbid_too_much_a_new_anchor_is_asked_for_and_silence_means_to_g
 }
 
 #[test]
+fn a_new_scan_begins_anew_what_was_finished_and_what_was_waited_for() {
+    let mut theatre = theatre();
+    theatre.play(&Answer::Reject(Check::SceneFresh), 200);
+    assert!(theatre.stage.finished());
+    wait(&mut theatre, 50);
+    assert!(theatre.step().is_none());
+    theatre.world.scanned = theatre.now;
+    wait(&mut theatre, 50);
+    let plan = theatre.step().expect("begun anew");
+    assert!(matches!(plan.proposal, Proposal::Motions(_)) && !theatre.stage.finished(), "{plan:?}");
+    // The answer to a question is a scan, however early it comes.
+    theatre.answer(&plan, &Answer::Reject(Check::SceneFresh));
+    theatre.world.doubtful_ml = 100.0;
+    wait(&mut theatre, 50);
+    assert!(theatre.step().is_none());
+    wait(&mut theatre, 1000);
+    assert_eq!(theatre.step().expect("due").proposal, Proposal::Request(Request::NewMri));
+    wait(&mut theatre, 100);
+    assert!(theatre.step().is_none());
+    (theatre.world.scanned, theatre.world.doubtful_ml) = (theatre.now, 0.0);
+    wait(&mut theatre, 50);
+    assert!(matches!(theatre.step().expect("answered").proposal, Proposal::Motions(_)));
+}
+
+#[test]
 fn a_withdrawn_or_held_motion_is_settled() {
     for held in [false, true] {
         let mut theatre = theatre();

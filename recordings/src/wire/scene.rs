@@ -22,7 +22,7 @@ const PLANES: usize = 2 * ROI_VOXELS + BYTES;
 /// A run of zeros shorter than this costs more to announce than to write out.
 const ZEROS_MIN: usize = 8;
 
-/// [`Scene`], version 3.
+/// [`Scene`], version 4.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SceneWire {
     id: u64,
@@ -35,6 +35,7 @@ pub struct SceneWire {
     residual_ml: f64,
     doubtful_ml: f64,
     errors_mm: ErrorsWire,
+    scanned_ns: u64,
     anatomy: DigestWire,
     model: DigestWire,
     digest: DigestWire,
@@ -148,6 +149,7 @@ impl SceneWriter {
             residual_ml: m.residual_ml,
             doubtful_ml: m.doubtful_ml,
             errors_mm: errors_wire(&m.errors),
+            scanned_ns: m.scanned.nanos(),
             anatomy: m.anatomy.0,
             model: m.model.0,
             digest: m.digest.0,
@@ -201,6 +203,7 @@ impl SceneReader {
             doubtful_ml: w.doubtful_ml,
             errors: errors("errors_mm", w.errors_mm)?,
             shift: base.shift.clone(),
+            scanned: at(w.scanned_ns),
             anatomy: digest(w.anatomy),
             model: digest(w.model),
             digest: digest(w.digest),

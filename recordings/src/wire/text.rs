@@ -47,7 +47,7 @@ pub fn describe(topic: Topic) -> String {
         }
         Topic::Scenes => {
             "id: u64, trace: u64, captured_ns: u64, decided_ns: u64, grid: Grid, frame: u64, coarse_grid: Grid, \
-             residual_ml: f64, doubtful_ml: f64, errors_mm: [f64; 4] (registration, calibration, tracking, shift), anatomy: Digest, \
+             residual_ml: f64, doubtful_ml: f64, errors_mm: [f64; 4] (registration, calibration, tracking, shift), scanned_ns: u64, anatomy: Digest, \
              model: Digest, digest: Digest, based_on: u64, runs: bytes. `runs` = (zeros: varint, literals: varint, \
              bytes)... of the differences, modulo 256, of seven planes of 64^3 to the scene `based_on`, or, where \
              that is 0, to the voxel before in the plane (0 before the first): margin low bytes, margin high bytes \

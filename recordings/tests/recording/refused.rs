@@ -144,9 +144,9 @@ fn cases() -> Vec<(&'static str, &'static str, Vec<u8>)> {
 
 /// Where `based_on` stands in a key scene's body: after grids, digests and figures of known size.
 fn based_on_at(body: &[u8]) -> usize {
-    // id, trace, captured, decided: one byte each in this scene; a grid is three bytes and four floats.
+    // id, trace, captured, decided, and scanned behind the errors: one byte each in this scene; a grid is three bytes and four floats.
     let grid = 3 + 32;
-    let at = 4 + grid + 1 + grid + 2 * 8 + 32 + 3 * 32;
+    let at = 4 + grid + 1 + grid + 2 * 8 + 32 + 1 + 3 * 32;
     assert_eq!(body[at], 0, "a key scene builds on none");
     at
 }

@@ -179,7 +179,7 @@ impl BrainShift {
     }
 
     /// Binds every canonical number. Allocates nothing.
-    pub(crate) fn digest_into(&self, d: &mut Digester) {
+    pub fn digest_into(&self, d: &mut Digester) {
         d.sizes(&self.grid.dims).f64(self.grid.spacing_mm).f64s(&self.grid.origin);
         for moved in &self.moved {
             d.i16s(moved);

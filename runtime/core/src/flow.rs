@@ -207,8 +207,11 @@ pub struct Volume {
     pub patient_from_voxel: Matrix4<f64>,
     /// Frame of reference of the scan.
     pub frame: FrameId,
-    /// When it was acquired on the session's clock; before the session for a preoperative scan.
+    /// When it was acquired on the session's clock; the session's start for a preoperative scan.
     pub acquired: Instant,
+    /// Where the tissue that it shows was then, of an intraoperative scan that was brought back to the coordinates of the one
+    /// before; none of a scan in coordinates of its own.
+    pub shift: Option<Arc<BrainShift>>,
 }
 
 /// What the tracker says of the tip.
@@ -345,6 +348,8 @@ pub struct RoiFrame {
     pub channels: Vec<f32>,
     /// Grows by one whenever a new scan arrived or the region moved: memories are then reset.
     pub epoch: u64,
+    /// When the T1c was acquired.
+    pub scanned: Instant,
     /// The tip at the frame's time, where it is now; none when it may not be believed.
     pub patient_from_tip: Option<Pose<Patient, Tip>>,
     /// Whether the instrument's energy was on.
@@ -367,6 +372,7 @@ impl RoiFrame {
             frame: FrameId::SOLE,
             channels: vec![0.0; ROI_CHANNEL_COUNT * ROI_VOXELS],
             epoch: 0,
+            scanned: Instant::START,
             patient_from_tip: None,
             energy: Energy::OFF,
             errors: ErrorBudget::default(),
@@ -450,6 +456,8 @@ pub struct Scene {
     pub errors: ErrorBudget,
     /// How far tissue has moved since the scan: what is kept in the scan's coordinates is found by it.
     pub shift: BrainShift,
+    /// When the scan that it starts from was acquired.
+    pub scanned: Instant,
     /// Which anatomy it was made with.
     pub anatomy: Digest,
     /// Which estimator, by hash.
@@ -480,6 +488,7 @@ impl Scene {
             doubtful_ml: 0.0,
             errors: ErrorBudget::default(),
             shift: BrainShift::still(Point3::origin()),
+            scanned: Instant::START,
             anatomy: Digest::default(),
             model: Digest::default(),
             digest: Digest::default(),
@@ -489,7 +498,7 @@ impl Scene {
     /// The digest of its bytes, `digest` itself excluded. Allocates nothing.
     #[must_use]
     pub fn digest_of_bytes(&self) -> Digest {
-        let mut d = Digester::new("bregma scene 3");
+        let mut d = Digester::new("bregma scene 4");
         d.u64(self.id.0).u64(self.trace.0).u64(self.captured.nanos()).u64(self.decided.nanos()).u64(self.frame.0);
         for grid in [&self.grid, &self.coarse_grid] {
             d.sizes(&grid.dims).f64(grid.spacing_mm).f64s(&grid.origin);
@@ -499,7 +508,7 @@ impl Scene {
         let e = &self.errors;
         d.f64s(&[e.registration, e.calibration, e.tracking, e.shift].map(Millimetres::get));
         self.shift.digest_into(&mut d);
-        d.digest(&self.anatomy).digest(&self.model);
+        d.u64(self.scanned.nanos()).digest(&self.anatomy).digest(&self.model);
         d.finish()
     }
 

@@ -150,13 +150,13 @@ impl Fit {
 
     /// Variance of the displacement of a point with these modes, over its three directions, mm².
     #[must_use]
-    pub fn variance(&self, modes: &[f32; MODES]) -> f64 {
+    pub fn variance(&self, modes: &[f64; MODES]) -> f64 {
         let mut sum = 0.0;
         for axis in 0..3 {
             for i in 0..MODES {
                 let row = &self.covariance[(axis * MODES + i) * STATES + axis * MODES..][..MODES];
-                let inner: f64 = row.iter().zip(modes).map(|(c, m)| c * f64::from(*m)).sum();
-                sum += inner * f64::from(modes[i]);
+                let inner: f64 = row.iter().zip(modes).map(|(c, m)| c * m).sum();
+                sum += inner * modes[i];
             }
         }
         sum.max(0.0)
@@ -202,7 +202,7 @@ mod tests {
         let (model, cortex) = model();
         let fit = Fit::new(&model, 6.0, 0.005);
         assert!(fit.found.iter().all(|c| c.abs() < 1e-12));
-        let (modes, _) = model.at(&cortex);
+        let modes = model.at(&cortex).modes;
         let row = Row::along(&model, &modes, &Vector3::z());
         let expected = model.deviation_mm(0).powi(2) * modes.iter().map(|m| m * m).sum::<f64>();
         assert!((fit.variance_along(&row) - expected).abs() < 1e-6 * expected);
@@ -214,7 +214,7 @@ mod tests {
         let mut fit = Fit::new(&model, 6.0, 0.005);
         fit.begin();
         for (x, y) in [(10.0, 0.0), (-10.0, 5.0), (0.0, -12.0)] {
-            let (modes, _) = model.at(&(cortex + Vector3::new(x, y, 0.0)));
+            let modes = model.at(&(cortex + Vector3::new(x, y, 0.0))).modes;
             for (direction, off) in [(Vector3::z(), -3.0), (Vector3::x(), 1.0), (Vector3::y(), 0.0)] {
                 fit.add(&Row { off, weight: 1.0 / 0.25, ..Row::along(&model, &modes, &direction) });
             }
@@ -222,7 +222,7 @@ mod tests {
         fit.solve();
         fit.invert();
         let at = |depth: f64| {
-            let (modes, felt) = model.at(&(cortex - Vector3::z() * depth));
+            let super::super::model::Place { modes, felt, .. } = model.at(&(cortex - Vector3::z() * depth));
             let row = Row::along(&model, &modes, &Vector3::z());
             let prior = model.deviation_mm(0).powi(2) * modes.iter().map(|m| m * m).sum::<f64>();
             (Fit::displacement(&model, &fit.found, &modes), fit.variance_along(&row) / prior, felt)

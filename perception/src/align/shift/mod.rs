@@ -1,7 +1,7 @@
 //! Live brain shift: where tissue is now, from what brains do and what the microscope shows of the cortex.
 //!
 //! ```text
-//!  what brains do (model) ───────────────────┐
+//!  what brains do, or a scan since (model) ───┐
 //!  range image ─► places of the cortex       │
 //!  scan ─► its cortex (cortex) ──► (ranges) ─┤
 //!  what was carved of it ────────► (mouth) ──┼─► least squares (fit) ─► smoothed ─► BrainShift, when it has moved on
@@ -26,6 +26,7 @@ pub mod model;
 pub mod mouth;
 pub mod ranges;
 pub mod ridges;
+pub mod scanned;
 pub mod vessels;
 
 use super::evidence::Shaft;
@@ -36,11 +37,12 @@ use bregma_core::flow::{Anatomy, CameraCalibration, RANGE_SIZE, RangeImage, Vide
 use bregma_core::time::{Duration, Instant};
 use cortex::Cortex;
 use fit::{CAMERA, Fit, RANGE, Row, STATES};
-use model::{MODES, Model};
+use model::{Model, Place};
 use mouth::Mouth;
 use nalgebra::{Point3, Vector3};
 use ranges::{COUNTED_MIN, Measured};
 use ridges::{REDUCED, Ridges};
+use std::sync::Arc;
 use vessels::{Sample, Search};
 
 /// Differences smaller than this are not passed on: each makes everybody look at the whole region anew.
@@ -70,6 +72,8 @@ pub struct Settings {
     pub aside_deviation_mm: f64,
     /// So far from the exposed cortex half of it is felt, mm.
     pub fades_mm: f64,
+    /// Of what a brain may do, so much may still happen once a scan has shown it open.
+    pub after_scan: f64,
     /// Places so far apart are alike to exp(−½), mm.
     pub alike_mm: f64,
     /// By which the deviation grows while nothing is seen, mm a minute.
@@ -97,6 +101,7 @@ impl Default for Settings {
             sag_deviation_mm: 3.5,
             aside_deviation_mm: 2.0,
             fades_mm: 60.0,
+            after_scan: 0.35,
             alike_mm: 45.0,
             growth_mm_per_minute: 0.1,
             line_error_mm: 0.6,
@@ -125,12 +130,13 @@ pub struct Follower {
 struct Followed {
     anatomy: Digest,
     up: Vector3<f64>,
+    scan: Option<Arc<BrainShift>>,
     target: Point3<f64>,
     model: Model,
     fit: Fit,
     samples: Vec<Sample>,
-    /// The modes at each, and how much is felt there.
-    felt: Vec<([f64; MODES], f64)>,
+    /// What is expected at each.
+    places: Vec<Place>,
     search: Search,
     cortex: Cortex,
     mouth_mm: f64,
@@ -149,6 +155,23 @@ struct Followed {
     looked: Option<Instant>,
     /// When anything was last found.
     found: Option<Instant>,
+}
+
+/// Where tissue rests: what does not change from picture to picture.
+#[derive(Debug, Clone, Copy)]
+pub struct Rest<'a> {
+    /// What was planned.
+    pub anatomy: &'a Anatomy,
+    /// The scan whose coordinates are those of rest.
+    pub t1c: &'a Scan,
+    /// FLAIR in the same.
+    pub flair: Option<&'a Scan>,
+    /// The microscope.
+    pub camera: &'a CameraCalibration,
+    /// Against gravity; where nobody says, craniotomies are assumed to be turned up.
+    pub up: Option<Vector3<f64>>,
+    /// Where tissue was in the newest intraoperative scan.
+    pub scan: Option<&'a Arc<BrainShift>>,
 }
 
 /// What there is to look at.
@@ -210,24 +233,19 @@ impl Follower {
         })
     }
 
-    /// Begins anew where anatomy, scan or gravity are others: with what brains do. `up` is against gravity; where nobody
-    /// says, craniotomies are assumed to be turned up.
-    pub fn begin(
-        &mut self,
-        anatomy: &Anatomy,
-        t1c: &Scan,
-        flair: Option<&Scan>,
-        camera: &CameraCalibration,
-        up: Option<Vector3<f64>>,
-        anew: bool,
-    ) {
+    /// Begins anew where any of it is another than before, or `anew`: with what brains do, or have done since a scan.
+    pub fn begin(&mut self, rest: &Rest<'_>, anew: bool) {
+        let Rest { anatomy, t1c, flair, camera, up, scan } = *rest;
         let up = up.unwrap_or(anatomy.craniotomy.outward);
-        let known = |p: &Followed| p.anatomy == anatomy.digest && p.up == up;
+        let known = |p: &Followed| p.anatomy == anatomy.digest && p.up == up && same(p.scan.as_ref(), scan);
         if !anew && self.patient.as_ref().is_some_and(known) {
             return;
         }
         let (target, entry) = (anatomy.corridor.target, anatomy.corridor.entry);
-        let model = Model::new(&self.settings, target, &entry, &up);
+        let model = match scan {
+            Some(scan) => Model::since(&self.settings, target, &entry, &up, scan),
+            None => Model::new(&self.settings, target, &entry, &up),
+        };
         let samples = vessels::exposed(anatomy, t1c);
         let eye = camera.patient_from_camera.position().coordinates();
         let distance_mm = nalgebra::distance(&eye, &entry).max(50.0);
@@ -237,9 +255,10 @@ impl Follower {
         let followed = Followed {
             anatomy: anatomy.digest,
             up,
+            scan: scan.cloned(),
             target,
             fit: Fit::new(&model, camera_px, self.settings.scale_error),
-            felt: samples.iter().map(|s| model.at(&s.rest)).collect(),
+            places: samples.iter().map(|s| model.at(&s.rest)).collect(),
             search: Search::new(samples.len(), camera, distance_mm),
             samples,
             model,
@@ -289,8 +308,8 @@ impl Follower {
                 &mut patient.measured,
             );
         }
-        let (model, felt, coefficients) = (&patient.model, &patient.felt, &patient.coefficients);
-        let now = |sample: usize| patient.samples[sample].rest + displaced(model, &felt[sample], coefficients);
+        let (model, places, coefficients) = (&patient.model, &patient.places, &patient.coefficients);
+        let now = |sample: usize| patient.samples[sample].rest + displaced(model, &places[sample], coefficients);
         if !patient.search.look(&self.ridges, view.camera, &patient.samples, view.shaft, now) {
             patient.search.found.clear();
         }
@@ -385,15 +404,15 @@ impl Followed {
     fn add_opening(&mut self, settings: &Settings, camera: &CameraCalibration) {
         let Some(opening) = self.opening else { return };
         let entry = *self.cortex.entry();
-        let (modes, felt) = self.model.at(&entry);
+        let place = self.model.at(&entry);
         let axes = camera.patient_from_camera.isometry().rotation.to_rotation_matrix();
         let range = nalgebra::distance(&camera.patient_from_camera.position().coordinates(), &entry);
         let px_mm = REDUCED as f64 * range / camera.focal_px[0];
         for (direction, off) in self.cortex.directions().iter().zip(opening) {
-            let mut row = Row::along(&self.model, &modes, direction);
+            let mut row = Row::along(&self.model, &place.modes, direction);
             let [u, v] = [0, 1].map(|a| direction.dot(&axes.matrix().column(a)));
             (row.by[CAMERA], row.by[CAMERA + 1]) = (u * px_mm, v * px_mm);
-            row.off = off - direction.dot(&self.model.mean(felt));
+            row.off = off - direction.dot(&place.mean);
             row.weight = 1.0 / (settings.mouth_error_mm * settings.mouth_error_mm);
             self.fit.add(&row);
         }
@@ -403,13 +422,13 @@ impl Followed {
         let coefficients = self.coefficients;
         let middle = camera.centre_px.map(|c| (c - 0.5 * (REDUCED as f64 - 1.0)) / REDUCED as f64);
         for line in &self.search.found {
-            let felt = &self.felt[line.sample];
-            let at = self.samples[line.sample].rest + displaced(&self.model, felt, &coefficients);
+            let place = &self.places[line.sample];
+            let at = self.samples[line.sample].rest + displaced(&self.model, place, &coefficients);
             let (Some(here), Some(px_per_mm)) = (vessels::reduced(camera, &at), per_mm(camera, &at)) else {
                 continue;
             };
             let across = px_per_mm[0] * line.normal.x + px_per_mm[1] * line.normal.y;
-            let mut row = Row::along(&self.model, &felt.0, &across);
+            let mut row = Row::along(&self.model, &place.modes, &across);
             let before: f64 = row.by.iter().zip(&coefficients).map(|(b, c)| b * c).sum();
             row.by[CAMERA] = line.normal.x;
             row.by[CAMERA + 1] = line.normal.y;
@@ -429,15 +448,15 @@ impl Followed {
         let eye = camera.patient_from_camera.position().coordinates();
         self.ranged.clear();
         for Measured { at, spot } in &self.measured {
-            let (modes, felt) = self.model.at(&spot.rest);
-            let mut row = Row::along(&self.model, &modes, &spot.normal);
+            let place = self.model.at(&spot.rest);
+            let mut row = Row::along(&self.model, &place.modes, &spot.normal);
             let range = (at - eye).dot(&axes.matrix().column(2));
             let [u, v, z] = [0, 1, 2].map(|a| spot.normal.dot(&axes.matrix().column(a)));
             // A picture that is off by a pixel shows everything as far aside as a pixel is wide there.
             let px_mm = REDUCED as f64 * range / camera.focal_px[0];
             (row.by[CAMERA], row.by[CAMERA + 1], row.by[RANGE]) = (u * px_mm, v * px_mm, z);
-            row.off = spot.normal.dot(&(at - spot.rest - self.model.mean(felt)));
-            self.ranged.push((row, (felt * self.model.spread(&spot.normal)).hypot(noise_mm)));
+            row.off = spot.normal.dot(&(at - spot.rest - place.mean));
+            self.ranged.push((row, (place.felt * self.model.spread(&spot.normal)).hypot(noise_mm)));
         }
     }
 
@@ -467,15 +486,18 @@ impl Followed {
     /// The displacement of every node and its deviation, with so much that time adds.
     fn write(&self, grown_mm: f64, shift: &mut BrainShift) {
         shift.set(self.target, |node| {
-            let (modes, felt) = self.model.node(node);
-            let mut wide = [0.0; MODES];
-            wide.iter_mut().zip(modes).for_each(|(w, m)| *w = f64::from(*m));
-            let by = displaced(&self.model, &(wide, f64::from(felt)), &self.coefficients);
-            let variance = self.fit.variance(modes) + self.model.left_out(node);
+            let place = self.model.node(node);
+            let by = displaced(&self.model, &place, &self.coefficients);
+            let variance = self.fit.variance(&place.modes) + self.model.left_out(node);
             // A sixteenth, so that a follower never says that it knows for certain.
-            (by, (variance.sqrt() + grown_mm * f64::from(felt)).max(1.0 / DEVIATION_PER_MM))
+            (by, (variance.sqrt() + grown_mm * place.felt).max(1.0 / DEVIATION_PER_MM))
         });
     }
+}
+
+/// Whether two are the very same.
+fn same(a: Option<&Arc<BrainShift>>, b: Option<&Arc<BrainShift>>) -> bool {
+    a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
 }
 
 /// The middle value, in a scratch of the caller's; 0 of nothing.
@@ -492,8 +514,8 @@ fn left_of(row: &Row, found: &[f64; STATES]) -> f64 {
 }
 
 /// Mean and deviation together.
-fn displaced(model: &Model, (modes, felt): &([f64; MODES], f64), of: &[f64; STATES]) -> Vector3<f64> {
-    model.mean(*felt) + Fit::displacement(model, of, modes)
+fn displaced(model: &Model, place: &Place, of: &[f64; STATES]) -> Vector3<f64> {
+    place.mean + Fit::displacement(model, of, &place.modes)
 }
 
 /// How a point's place in the reduced picture changes with the point: along u and along v, pixels a millimetre.

@@ -6,6 +6,9 @@
 //! matrices (Karhunen–Loève): [`MODES`] of them, along gravity and twice across it. What those leave out stays in
 //! the deviation.
 //!
+//! **After an intraoperative scan** the mean is where tissue was in it, and what may deviate is that scan's error and what brains do
+//! from then on: [`Settings::after_scan`] of what they do after the dura is opened.
+//!
 //! **Sources:** exposed cortex moves by 6.1 ± 3.4 mm, mostly along gravity (M. H. T. Reinges et al., Acta Neurochir. 146,
 //! 2004; D. W. Roberts et al., Neurosurgery 43, 1998); deep margins by about half of it. That neighbours move alike
 //! over [`Settings::alike_mm`] is an expert's estimate. A Gaussian process as a prior of displacements: as in
@@ -13,7 +16,7 @@
 //! **Not modelled:** falx and tentorium, which hold tissue back; a cavity that closes; swelling.
 
 use super::Settings;
-use bregma_core::brain_shift::{SHIFT_LEN, SHIFT_NODES, SHIFT_SPACING_MM, shift_grid};
+use bregma_core::brain_shift::{BrainShift, SHIFT_LEN, SHIFT_NODES, SHIFT_SPACING_MM, shift_grid};
 use bregma_core::grid::Grid;
 use nalgebra::{Matrix3, Point3, SMatrix, Vector3};
 
@@ -28,11 +31,23 @@ pub struct Model {
     directions: Matrix3<f64>,
     /// Standard deviation along each at the exposed cortex, mm.
     deviation_mm: [f64; 3],
-    sag_mm: f64,
+    /// Of each node, mm.
+    mean: Vec<Vector3<f32>>,
     /// Of each node, each mode's value, fading included.
     modes: Vec<[f32; MODES]>,
     /// Of each node, how much the exposed cortex' shift is felt there, 0 to 1.
     felt: Vec<f32>,
+}
+
+/// What is expected at a place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    /// Each mode's value, fading included.
+    pub modes: [f64; MODES],
+    /// How much the exposed cortex' shift is felt there, 0 to 1.
+    pub felt: f64,
+    /// The mean displacement, mm.
+    pub mean: Vector3<f64>,
 }
 
 impl Model {
@@ -60,15 +75,42 @@ impl Model {
             }
         }
         let up = up.try_normalize(1e-9).unwrap_or_else(Vector3::z);
+        let mean = felt.iter().map(|f| (-up * settings.sag_mm).cast::<f32>() * *f).collect();
         let aside = up.cross(&if up.x.abs() < 0.7 { Vector3::x() } else { Vector3::y() }).normalize();
         Self {
             grid,
             directions: Matrix3::from_columns(&[up, aside, up.cross(&aside)]),
             deviation_mm: [settings.sag_deviation_mm, settings.aside_deviation_mm, settings.aside_deviation_mm],
-            sag_mm: settings.sag_mm,
+            mean,
             modes,
             felt,
         }
+    }
+
+    /// The same since an intraoperative scan, which showed tissue there.
+    #[must_use]
+    pub fn since(
+        settings: &Settings,
+        target: Point3<f64>,
+        cortex: &Point3<f64>,
+        up: &Vector3<f64>,
+        scan: &BrainShift,
+    ) -> Self {
+        // Along one direction.
+        let error_mm = scan.deviation_mm(cortex) / 3.0_f64.sqrt();
+        let deviation_mm = |mm: f64| (settings.after_scan * mm).hypot(error_mm);
+        let since = Settings {
+            sag_deviation_mm: deviation_mm(settings.sag_deviation_mm),
+            aside_deviation_mm: deviation_mm(settings.aside_deviation_mm),
+            ..*settings
+        };
+        let mut model = Self::new(&since, target, cortex, up);
+        let grid = model.grid;
+        for (index, mean) in model.mean.iter_mut().enumerate() {
+            let rest = grid.centre(grid.voxel(index));
+            *mean = (scan.now(&rest) - rest).cast();
+        }
+        model
     }
 
     /// Standard deviation of a coefficient along one of the three directions, mm.
@@ -89,12 +131,12 @@ impl Model {
         self.directions.column(which).into_owned()
     }
 
-    /// The modes and how much is felt at a point, between nodes trilinear.
+    /// What is expected at a point, between nodes trilinear.
     #[must_use]
-    pub fn at(&self, rest: &Point3<f64>) -> ([f64; MODES], f64) {
+    pub fn at(&self, rest: &Point3<f64>) -> Place {
         let c = self.grid.coordinates(rest).map(|v| v.clamp(0.0, (SHIFT_NODES - 1) as f64));
         let low = c.map(|v| (v as usize).min(SHIFT_NODES - 2));
-        let (mut modes, mut felt) = ([0.0; MODES], 0.0);
+        let mut place = Place { modes: [0.0; MODES], felt: 0.0, mean: Vector3::zeros() };
         for corner in 0..8_usize {
             let step = [corner & 1, corner >> 1 & 1, corner >> 2];
             let weight: f64 = (0..3)
@@ -104,30 +146,26 @@ impl Model {
                 })
                 .product();
             let node = self.grid.index(std::array::from_fn(|a| low[a] + step[a]));
-            modes.iter_mut().zip(&self.modes[node]).for_each(|(m, v)| *m += weight * f64::from(*v));
-            felt += weight * f64::from(self.felt[node]);
+            place.modes.iter_mut().zip(&self.modes[node]).for_each(|(m, v)| *m += weight * f64::from(*v));
+            place.felt += weight * f64::from(self.felt[node]);
+            place.mean += self.mean[node].cast() * weight;
         }
-        (modes, felt)
+        place
     }
 
-    /// The mean displacement where so much is felt.
+    /// What is expected at a node.
     #[must_use]
-    pub fn mean(&self, felt: f64) -> Vector3<f64> {
-        -self.direction(0) * (self.sag_mm * felt)
-    }
-
-    /// A node's modes, and how much is felt there.
-    #[must_use]
-    pub fn node(&self, index: usize) -> (&[f32; MODES], f32) {
-        (&self.modes[index], self.felt[index])
+    pub fn node(&self, index: usize) -> Place {
+        let (modes, felt) = (self.modes[index].map(f64::from), f64::from(self.felt[index]));
+        Place { modes, felt, mean: self.mean[index].cast() }
     }
 
     /// The variance that the modes leave out at a node, mm².
     #[must_use]
     pub fn left_out(&self, index: usize) -> f64 {
-        let (modes, felt) = self.node(index);
-        let inside: f64 = modes.iter().map(|m| f64::from(*m).powi(2)).sum();
-        let share = (f64::from(felt).powi(2) - inside).max(0.0);
+        let Place { modes, felt, .. } = self.node(index);
+        let inside: f64 = modes.iter().map(|m| m * m).sum();
+        let share = (felt * felt - inside).max(0.0);
         self.deviation_mm.iter().map(|d| d * d * share).sum()
     }
 }
@@ -159,10 +197,23 @@ mod tests {
     #[test]
     fn the_exposed_cortex_sags_and_what_lies_deep_less() {
         let (settings, model, cortex) = model();
-        let felt = |depth: f64| model.at(&(cortex - Vector3::z() * depth)).1;
+        let felt = |depth: f64| model.at(&(cortex - Vector3::z() * depth)).felt;
         assert!(felt(0.0) > 0.9 && felt(40.0) < felt(10.0) && felt(40.0) > 0.3, "{} {}", felt(0.0), felt(40.0));
-        let down = model.mean(1.0);
-        assert!((down.norm() - settings.sag_mm).abs() < 1e-9 && down.z < 0.0);
+        let at = model.at(&cortex);
+        assert!((at.mean.norm() - settings.sag_mm * at.felt).abs() < 1e-5 && at.mean.z < 0.0);
+    }
+
+    #[test]
+    fn after_a_scan_tissue_is_expected_where_it_was_in_it_and_less_may_happen() {
+        let (settings, before, cortex) = model();
+        let target = Point3::new(20.0, -10.0, 40.0);
+        let mut scan = BrainShift::still(target);
+        scan.set(target, |_| (Vector3::new(1.0, 2.0, -3.0), 1.5));
+        let since = Model::since(&settings, target, &cortex, &Vector3::new(0.1, 0.0, 1.0), &scan);
+        assert!((since.at(&cortex).mean - Vector3::new(1.0, 2.0, -3.0)).norm() < 1e-6);
+        let expected = (settings.after_scan * settings.sag_deviation_mm).hypot(1.5 / 3.0_f64.sqrt());
+        assert!((since.deviation_mm(0) - expected).abs() < 0.05 && since.deviation_mm(0) < before.deviation_mm(0));
+        assert_eq!(since.at(&cortex).modes, before.at(&cortex).modes);
     }
 
     #[test]
@@ -170,7 +221,7 @@ mod tests {
         let (settings, model, cortex) = model();
         let whole = settings.sag_deviation_mm.powi(2) + 2.0 * settings.aside_deviation_mm.powi(2);
         for depth in [0.0, 15.0, 30.0] {
-            let (modes, felt) = model.at(&(cortex - Vector3::z() * depth));
+            let Place { modes, felt, .. } = model.at(&(cortex - Vector3::z() * depth));
             let inside: f64 = modes.iter().map(|m| m * m).sum::<f64>() / (felt * felt);
             assert!(inside > 0.85 && inside < 1.02, "{depth}: {inside}");
         }
@@ -183,9 +234,8 @@ mod tests {
     fn neighbours_move_alike_and_what_is_far_apart_does_not() {
         let (settings, model, cortex) = model();
         let alike = |apart: f64| {
-            let (a, fa) = model.at(&cortex);
-            let (b, fb) = model.at(&(cortex - Vector3::x() * apart));
-            a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / (fa * fb)
+            let (a, b) = (model.at(&cortex), model.at(&(cortex - Vector3::x() * apart)));
+            a.modes.iter().zip(b.modes).map(|(a, b)| a * b).sum::<f64>() / (a.felt * b.felt)
         };
         assert!(alike(8.0) > 0.8, "{}", alike(8.0));
         assert!((alike(settings.alike_mm) - (-0.5_f64).exp()).abs() < 0.15, "{}", alike(settings.alike_mm));

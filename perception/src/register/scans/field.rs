@@ -56,6 +56,13 @@ impl Displacement {
         self.back(&stiff, stiff).or_else(|| self.back(&stiff, self.start(&stiff)))
     }
 
+    /// The same, sought from the place of a neighbour.
+    #[must_use]
+    pub fn fixed_near(&self, moving: &Point3<f64>, near: &Point3<f64>) -> Option<Point3<f64>> {
+        let stiff = self.moving_from_fixed.inverse_transform_point(moving);
+        self.back(&stiff, *near).or_else(|| self.fixed(moving))
+    }
+
     /// Newton's iteration from a start; steps are halved until they help.
     fn back(&self, stiff: &Point3<f64>, start: Point3<f64>) -> Option<Point3<f64>> {
         let off = |at: &Point3<f64>| at + self.at(at) - stiff;

@@ -53,7 +53,7 @@ fn volume(value: impl Fn(&Point3<f64>) -> f32) -> Arc<Volume> {
         .collect();
     let patient_from_voxel = Matrix4::new_translation(&Vector3::repeat(-middle));
     let (modality, frame, acquired) = (Modality::T1c, FrameId::SOLE, Instant::START);
-    Arc::new(Volume { modality, dims: [EDGE; 3], intensities, patient_from_voxel, frame, acquired })
+    Arc::new(Volume { modality, dims: [EDGE; 3], intensities, patient_from_voxel, frame, acquired, shift: None })
 }
 
 fn turned() -> Isometry3<f64> {

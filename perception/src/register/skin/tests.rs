@@ -68,7 +68,15 @@ fn scan(head: Head, below: impl Fn(&Point3<f64>) -> f64) -> Volume {
         intensities.push((mean + noise.normal(head.noise)).hypot(noise.normal(head.noise)) as f32);
     }
     let frame = FrameId::SOLE;
-    Volume { modality: Modality::T1, dims, intensities, patient_from_voxel, frame, acquired: Instant::START }
+    Volume {
+        modality: Modality::T1,
+        dims,
+        intensities,
+        patient_from_voxel,
+        frame,
+        acquired: Instant::START,
+        shift: None,
+    }
 }
 
 /// How far below the skin, along the ray from the middle.

@@ -258,7 +258,7 @@ fn finish(
     orient::check(lps_from_voxel).map_err(|what| MriError::Affine { path: path.to_owned(), what })?;
     let (dims, intensities, patient_from_voxel) = orient::nearest_lps(dims, intensities, lps_from_voxel);
     let acquired = bregma_core::Instant::START;
-    Ok(Volume { modality, dims, intensities, patient_from_voxel, frame, acquired })
+    Ok(Volume { modality, dims, intensities, patient_from_voxel, frame, acquired, shift: None })
 }
 
 #[cfg(test)]

@@ -153,6 +153,7 @@ impl Patient {
             patient_from_voxel: affine,
             frame: anatomy.frame,
             acquired: Instant::START,
+            shift: None,
         };
         nifti::write(&map, self.uid(), &path)?;
         Ok(path)
@@ -195,6 +196,7 @@ impl Patient {
                 .prepend_nonuniform_scaling(&Vector3::new(1.0, 1.0, step)),
             frame: self.frame(),
             acquired,
+            shift: None,
         }
     }
 

@@ -54,6 +54,7 @@ impl Patient {
             patient_from_voxel: Matrix4::new_translation(&Vector3::new(x, y, z)).prepend_scaling(SPACING_MM),
             frame: self.frame(),
             acquired,
+            shift: None,
         }
     }
 

@@ -83,6 +83,7 @@ fn phantom(modality: Modality) -> Volume {
             .prepend_nonuniform_scaling(&Vector3::new(0.5, 0.75, 3.0)),
         frame: grown().frame(),
         acquired: Instant::START,
+        shift: None,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::field::SignedField;
 use crate::ladder::Rungs;
 use crate::report::{
-    Case, Coverage, Ladder, LaneLoss, Latency, MarginError, Motions, Outcome, Spread, StageAge, StageTimes,
+    Case, Coverage, Ladder, LaneLoss, Latency, MarginError, Motions, Outcome, Spread, StageAge, StageTimes, Word,
 };
 use crate::session::{Supervisor, Theatre};
 use crate::surgeon::Ended;
@@ -77,24 +77,19 @@ impl Evaluator {
 }
 
 impl Evaluator {
-    /// Has the rung that takes an MRI take it, once it is time.
+    /// A scan was made: the rung that begins anew with each does so.
     ///
     /// # Errors
     /// As [`Rungs::take_scan`].
-    pub fn scan(
+    pub fn scanned(
         &mut self,
         scene: &Scene,
         config: &Config,
         theatre: &Theatre,
         world: &SharedWorld,
-        picture: Option<&Arc<VideoFrame>>,
+        picture: &Arc<VideoFrame>,
     ) -> anyhow::Result<()> {
-        match picture {
-            Some(picture) if self.rungs.wants_scan(scene) => {
-                self.rungs.take_scan(scene, config, theatre, world.scans_now(), picture)
-            }
-            _ => Ok(()),
-        }
+        self.rungs.take_scan(scene, config, theatre, world.scans_now(), picture)
     }
 }
 
@@ -145,9 +140,9 @@ impl Evaluator {
         };
         Case {
             seed: with.seed,
-            world: with.world.kind().name(),
-            planner: with.planner,
-            engine: with.engine,
+            world: with.world.kind().name().into(),
+            planner: with.planner.into(),
+            engine: with.engine.into(),
             frames: with.flowing.scenes.load(std::sync::atomic::Ordering::Relaxed),
             fps: with.fps.map(|f| f.0),
             fps_min: with.fps.and_then(|f| f.1),
@@ -157,7 +152,7 @@ impl Evaluator {
                 .iter()
                 .map(|(name, stats)| {
                     let l = Latency::of(&stats.times);
-                    (*name, StageTimes { p50: l.p50, p99: l.p99, max: l.max })
+                    ((*name).into(), StageTimes { p50: l.p50, p99: l.p99, max: l.max })
                 })
                 .collect(),
             lanes: losses(with.gauges),
@@ -177,6 +172,7 @@ impl Evaluator {
             forbidden_violations: Some(u64::from(truth.forbidden_violations)),
             bleeding_events: Some(u64::from(truth.bleeding_events)),
             handovers: Some(supervisor.surgeon.handovers()),
+            intraoperative_scans: Some(supervisor.surgeon.scans_made()),
             tool_time_s: Some(truth.tool_time_s),
             dice_residual: supervisor.scene.as_ref().map(|scene| with.world.dice_residual(scene)),
             margin_error_mm: MarginError {
@@ -207,6 +203,8 @@ impl Evaluator {
             outcome,
             reason,
             complete: truth.complete,
+            cpu_s: None,
+            patient_cached: false,
         }
     }
 }
@@ -222,10 +220,10 @@ fn executed(world: &SharedWorld) -> Vec<checker::ArmLogEntry> {
     world.arm_log().iter().map(entry).collect()
 }
 
-fn losses(gauges: &[Arc<Gauge>]) -> BTreeMap<&'static str, LaneLoss> {
+fn losses(gauges: &[Arc<Gauge>]) -> BTreeMap<Word, LaneLoss> {
     gauges
         .iter()
-        .map(|g| (g.name, LaneLoss { displaced: g.displaced() + g.refused() }))
+        .map(|g| (g.name.into(), LaneLoss { displaced: g.displaced() + g.refused() }))
         .filter(|(_, loss)| loss.displaced > 0)
         .collect()
 }

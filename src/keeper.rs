@@ -63,6 +63,12 @@ impl Keeper {
         kept.latches.clear(Reason::RegistrationLost);
     }
 
+    /// Against gravity, by the registration that is held.
+    #[must_use]
+    pub fn up(&self) -> Option<[f64; 3]> {
+        self.kept().registration.and_then(|registration| registration.up)
+    }
+
     /// Whether it no longer holds, and no other has come since.
     #[must_use]
     pub fn lost(&self) -> bool {

@@ -2,11 +2,10 @@
 //!
 //! ```text
 //!  static             the first segmentation, where the registration of the skull has it, less what the tip swept there
-//!  + re-registration  the same, begun anew with one MRI once half of the core is gone: its segmentation, less what is swept after it
-//!  + surface shift    the first segmentation again, moved as align follows the brain between scans
+//!  + re-registration  the same, begun anew with each intraoperative MRI: its segmentation, less what is swept after it
+//!  + surface shift    the newest segmentation, moved as align follows the brain between scans
 //! ```
-//! The MRI is an imagined one: it shows the head as it is at that moment, without the arm having to leave and without the time it
-//! takes, and nobody but this rung sees it.
+//! Navigation begun anew holds an MRI to the skull alone, and believes until the next that tissue stays where it shows it.
 //! Where the brain's shift is followed, what the tip swept is kept where the scan shows the tissue that was there; navigation that
 //! follows nothing carves elsewhere. So a second align that follows nothing reads what the first one reads, beside the flow:
 //! [`Still`]. **Units:** mm. Nothing here is shown to a stage.
@@ -24,6 +23,7 @@ use bregma_core::flow::{ROI_VOXELS, RoiFrame, Scene, VideoFrame, Volume, voxel};
 use bregma_core::lane::Overflow::{DropOldest, Refuse};
 use bregma_core::runner::{Latches, Node, OnOverrun};
 use bregma_core::stage::{Stage, Trigger};
+use bregma_core::time::Instant;
 use bregma_core::topic::{Numbered, Publisher, Subscriber};
 use bregma_perception::align::{self, Align, Settings, VOLUMES_MAX};
 use bregma_perception::perceive;
@@ -39,16 +39,24 @@ pub struct Still {
 }
 
 impl Still {
-    /// Hangs it onto the topics that align reads; its node is to step before perceive does.
+    /// Hangs it onto the topics that align reads, but for scans: it knows the preoperative ones and no other. Its node is to step before
+    /// perceive does.
     #[must_use]
-    pub fn hang(topics: &mut Topics, settings: Settings) -> (Self, Node<Align, AlignPorts>) {
+    pub fn hang(
+        topics: &mut Topics,
+        settings: Settings,
+        preoperative: &[Arc<Volume>],
+    ) -> (Self, Node<Align, AlignPorts>) {
+        let mut scans = Publisher::new(u8::MAX, "preoperative scans");
+        let volumes = scans.subscribe("preoperative scans to the ladder", VOLUMES_MAX, Refuse);
+        preoperative.iter().for_each(|volume| scans.publish(Arc::clone(volume)));
         let mut rois = Publisher::new(u8::MAX, "rois of a still brain");
         let frames = rois.subscribe("rois of a still brain to the ladder", 1, DropOldest);
         let ports = AlignPorts {
             frame: topics.video.subscribe("video to the ladder", 2, DropOldest),
             ranges: topics.ranges.subscribe("ranges to the ladder", 2, DropOldest),
             tips: topics.tips.subscribe("tips to the ladder", 512, DropOldest),
-            volumes: topics.volumes.subscribe("volumes to the ladder", VOLUMES_MAX, Refuse),
+            volumes,
             registration: topics.registration.subscribe("registration to the ladder", 2, DropOldest),
             anatomy: topics.anatomy.subscribe("anatomy to the ladder", 2, DropOldest),
             instrument: topics.instrument.subscribe("instrument to the ladder", 512, DropOldest),
@@ -74,9 +82,11 @@ impl Still {
 #[derive(Default)]
 pub struct Rungs {
     still: Option<Still>,
-    /// The first segmentation, where the scan shows it, and its volume, mL.
-    core: Option<(Vec<bool>, f64)>,
+    /// The first segmentation, where the scan shows it.
+    core: Option<Vec<bool>>,
     rescan: Option<Rescan>,
+    /// The newest segmentation where tissue rests, and when its scan was acquired.
+    moved: Option<(Instant, Vec<bool>)>,
 }
 
 /// Navigation begun anew.
@@ -90,28 +100,26 @@ impl Rungs {
     /// `still`: where the brain's shift is followed.
     #[must_use]
     pub const fn new(still: Option<Still>) -> Self {
-        Self { still, core: None, rescan: None }
+        Self { still, core: None, rescan: None, moved: None }
     }
 
-    /// Takes note of the first scene, before anything is removed.
+    /// Takes note of the first scene, before anything is removed, and of the first by each scan.
     pub fn begin(&mut self, scene: &Scene) {
-        self.core.get_or_insert_with(|| {
-            let there = |rest: usize| {
-                let now = scene.shift.now(&scene.grid.centre(scene.grid.voxel(rest)));
-                scene.grid.containing(&now).is_some_and(|v| scene.residual[scene.grid.index(v)] >= 128)
-            };
-            ((0..ROI_VOXELS).map(there).collect(), scene.residual_ml)
-        });
+        if self.moved.as_ref().is_none_or(|(scanned, _)| *scanned != scene.scanned) {
+            let core = at_rest(scene);
+            self.core.get_or_insert_with(|| core.clone());
+            self.moved = Some((scene.scanned, core));
+        }
     }
 
     /// Residual core as static navigation has it, voxel by voxel.
     pub fn static_core(&mut self, scene: &Scene) -> Option<Vec<bool>> {
         let swept = self.swept(scene)?;
-        let (core, _) = self.core.as_ref()?;
+        let core = self.core.as_ref()?;
         Some(core.iter().zip(swept).map(|(core, swept)| *core && !swept).collect())
     }
 
-    /// The same with the MRI; until it is made, static navigation is all there is.
+    /// The same with the newest MRI; until one is made, static navigation is all there is.
     pub fn reregistered_core(&mut self, scene: &Scene) -> Option<Vec<bool>> {
         if self.rescan.is_none() {
             return self.static_core(scene);
@@ -130,16 +138,10 @@ impl Rungs {
         })
     }
 
-    /// Whether the MRI was made.
+    /// Whether an MRI was made.
     #[must_use]
     pub const fn rescanned(&self) -> bool {
         self.rescan.is_some()
-    }
-
-    /// Whether it is time for the MRI.
-    #[must_use]
-    pub fn wants_scan(&self, scene: &Scene) -> bool {
-        self.rescan.is_none() && self.core.as_ref().is_some_and(|(_, first_ml)| scene.residual_ml <= 0.5 * first_ml)
     }
 
     /// Begins anew with the MRI that shows the head as it is: as a session would that had just been opened with it.
@@ -181,7 +183,7 @@ impl Rungs {
     /// The same where the brain's shift is followed; none where it is not.
     #[must_use]
     pub fn moved_core(&self, scene: &Scene) -> Option<Vec<bool>> {
-        let ((core, _), _) = (self.core.as_ref()?, self.still.as_ref()?);
+        let ((_, core), _) = (self.moved.as_ref()?, self.still.as_ref()?);
         let left = (0..ROI_VOXELS).map(|index| {
             let rest = scene.shift.rest(&scene.grid.centre(scene.grid.voxel(index)));
             let was = scene.grid.containing(&rest).is_some_and(|v| core[scene.grid.index(v)]);
@@ -189,6 +191,15 @@ impl Rungs {
         });
         Some(left.collect())
     }
+}
+
+/// Residual core of a scene, brought back to where tissue rests.
+fn at_rest(scene: &Scene) -> Vec<bool> {
+    let there = |rest: usize| {
+        let now = scene.shift.now(&scene.grid.centre(scene.grid.voxel(rest)));
+        scene.grid.containing(&now).is_some_and(|v| scene.residual[scene.grid.index(v)] >= 128)
+    };
+    (0..ROI_VOXELS).map(there).collect()
 }
 
 #[cfg(test)]
@@ -217,7 +228,7 @@ mod tests {
             patient_from_camera: bregma_core::frame::Pose::identity(),
             error: bregma_core::units::Millimetres::ZERO,
         };
-        rungs.still = Some(Still::hang(&mut topics, Settings::with_camera(camera)).0);
+        rungs.still = Some(Still::hang(&mut topics, Settings::with_camera(camera), &[]).0);
         assert_eq!(rungs.moved_core(&scene).expect("followed").iter().position(|c| *c), Some(now));
         // Farther on, and cut there.
         let later = scene.grid.index([23, 20, 20]);
@@ -232,16 +243,11 @@ mod tests {
     fn navigation_begun_anew_forgets_what_was_swept_before_its_scan_and_no_more() {
         let mut scene = Scene::empty();
         let [first, left, later] = [10, 20, 30].map(|i| scene.grid.index([i, 20, 20]));
-        scene.residual_ml = 2.0;
         [first, left, later].iter().for_each(|i| scene.residual[*i] = 255);
         let mut rungs = Rungs::default();
-        assert!(!rungs.wants_scan(&scene));
         rungs.begin(&scene);
         scene.state[first] |= voxel::CAVITY;
-        scene.residual_ml = 1.1;
-        assert!(!rungs.wants_scan(&scene));
-        scene.residual_ml = 1.0;
-        assert!(rungs.wants_scan(&scene));
+        assert!(!rungs.rescanned());
         let of = |core: Option<Vec<bool>>| {
             let core = core.expect("begun");
             (0..ROI_VOXELS).filter(|i| core[*i]).collect::<Vec<_>>()
@@ -252,7 +258,7 @@ mod tests {
         [first, later].iter().for_each(|i| core[*i] = true);
         let swept = scene.state.iter().map(|s| s & voxel::CAVITY != 0).collect();
         rungs.rescan = Some(Rescan { core, swept });
-        assert!(!rungs.wants_scan(&scene));
+        assert!(rungs.rescanned());
         scene.state[later] |= voxel::CAVITY;
         assert_eq!(of(rungs.reregistered_core(&scene)), [first]);
         assert_eq!(of(rungs.static_core(&scene)), [left]);

@@ -11,6 +11,7 @@ mod display;
 mod edge;
 mod evaluate;
 mod events;
+mod examinations;
 mod field;
 mod keeper;
 mod ladder;

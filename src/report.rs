@@ -1,18 +1,26 @@
 //! Reports: JSON with the fields that other programs read. Names here are a contract; a field that a later
 //! version fills is `null`, never absent and never invented.
 //!
+//! Those of many cases are [`suite`]'s, which are read again, too.
+//!
 //! **Units** stand in the names. A figure of a simulated case is a *simulated* figure.
 
 use bregma_core::histogram::Histogram;
-use serde::Serialize;
+pub mod suite;
+
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The version of the report's form.
 pub const SCHEMA: u32 = 1;
 
+/// A word that the program knows, or that was read.
+pub type Word = Cow<'static, str>;
+
 /// What every report begins with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Head {
     /// Version of the form.
     pub schema: u32,
@@ -23,11 +31,11 @@ pub struct Head {
     /// Hash of the estimator and the planner together.
     pub model_hash: String,
     /// `real` or `simulated`.
-    pub clock: &'static str,
+    pub clock: Word,
 }
 
 /// Median and tail of a time, ms.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Latency {
     /// Half are faster.
     pub p50: Option<f64>,
@@ -50,7 +58,7 @@ impl Latency {
 }
 
 /// Times of one stage's steps, ms.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct StageTimes {
     /// Half are faster.
     pub p50: Option<f64>,
@@ -61,14 +69,14 @@ pub struct StageTimes {
 }
 
 /// Values lost on one lane.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct LaneLoss {
     /// Pushed out or refused before they were read.
     pub displaced: u64,
 }
 
 /// Mean and 95th percentile.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean.
     pub mean: Option<f64>,
@@ -90,7 +98,7 @@ impl Spread {
 }
 
 /// Error of the estimated margin, mm.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct MarginError {
     /// Over all wall and tip samples.
     pub mean: Option<f64>,
@@ -103,7 +111,7 @@ pub struct MarginError {
 }
 
 /// The ladder of estimators, on identical observations, mm.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Ladder {
     /// Preoperative segmentation minus the volume swept by the tracked tip.
     #[serde(rename = "static")]
@@ -119,7 +127,7 @@ pub struct Ladder {
 }
 
 /// How often the true margin lay in the stated interval.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Coverage {
     /// Share of samples.
     pub coverage: Option<f64>,
@@ -128,7 +136,7 @@ pub struct Coverage {
 }
 
 /// Counts of motions.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Motions {
     /// Plans with motions.
     pub planned: u64,
@@ -143,18 +151,18 @@ pub struct Motions {
 }
 
 /// One case.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Case {
     pub seed: u64,
-    pub world: &'static str,
-    pub planner: &'static str,
-    pub engine: &'static str,
+    pub world: Word,
+    pub planner: Word,
+    pub engine: Word,
     pub frames: u64,
     pub fps: Option<f64>,
     pub fps_min: Option<f64>,
     pub latency_ms: Latency,
-    pub stages: BTreeMap<&'static str, StageTimes>,
-    pub lanes: BTreeMap<&'static str, LaneLoss>,
+    pub stages: BTreeMap<Word, StageTimes>,
+    pub lanes: BTreeMap<Word, LaneLoss>,
     pub scene_age_ms: StageAge,
     pub extent_of_resection: Option<f64>,
     pub residual_volume_ml: Option<f64>,
@@ -168,6 +176,8 @@ pub struct Case {
     pub forbidden_violations: Option<u64>,
     pub bleeding_events: Option<u64>,
     pub handovers: Option<u64>,
+    /// Intraoperative scans that were taken up.
+    pub intraoperative_scans: Option<u64>,
     pub tool_time_s: Option<f64>,
     pub dice_residual: Option<f64>,
     pub margin_error_mm: MarginError,
@@ -181,12 +191,15 @@ pub struct Case {
     pub outcome: Outcome,
     pub reason: String,
     /// No residual component of 0.175 mL or more; counted in a suite's `complete_rate`.
-    #[serde(skip)]
     pub complete: bool,
+    /// CPU seconds of the case, its patient included: growing her, or reading her from the cache.
+    pub cpu_s: Option<f64>,
+    /// Whether she was.
+    pub patient_cached: bool,
 }
 
 /// What oracles come to on the same patient, by the bounds of success but that of time.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Oracles {
     /// Whether the oracle reaches success.
     pub feasible: bool,
@@ -218,7 +231,7 @@ fn too_long(took_s: Option<f64>, oracle_s: Option<f64>) -> Option<String> {
 }
 
 /// Age of the scene that the gate moved by, ms.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct StageAge {
     /// Half are younger.
     pub p50: Option<f64>,
@@ -227,7 +240,7 @@ pub struct StageAge {
 }
 
 /// How a case ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The goal of the resection was reached.
@@ -247,63 +260,6 @@ pub struct CaseReport {
     /// The case.
     #[serde(flatten)]
     pub case: Case,
-}
-
-/// A report of many cases.
-#[derive(Debug, Clone, Serialize)]
-pub struct SuiteReport {
-    /// Head.
-    #[serde(flatten)]
-    pub head: Head,
-    /// Settings of the suite that a reader needs to judge its figures.
-    pub suite: SuiteSettings,
-    /// Every case, by seed.
-    pub cases: Vec<Case>,
-    /// All of them together.
-    pub summary: Summary,
-}
-
-/// Settings of a suite.
-#[derive(Debug, Clone, Serialize)]
-pub struct SuiteSettings {
-    /// Its name.
-    pub name: String,
-    /// Scenes per simulated second, besides one after each motion.
-    pub perceive_hz: f64,
-    /// Removal, times the instrument's real rate.
-    pub removal_rate_scale: f64,
-    /// Whether microscope, tracking and instrument erred and failed as in life, and vessels bled.
-    pub lifelike: bool,
-    /// Updates of the brain's shift a simulated second; 0: it lay still.
-    pub shift_hz: f64,
-    /// The T1 whose head the patients have; `None` for the world's own.
-    pub anatomy: Option<String>,
-    /// Median CPU seconds of a case, its patient included: growing her, or reading her from the cache.
-    pub cpu_s_median: f64,
-    /// Cases whose patient was read from the cache.
-    pub patients_cached: usize,
-    /// Seeds from which no patient grows: there is no place for the core that was drawn. They are no cases.
-    pub seeds_without_patient: Vec<u64>,
-}
-
-/// All cases of a suite together.
-#[derive(Debug, Clone, Serialize)]
-pub struct Summary {
-    pub n: usize,
-    pub success_rate: Option<f64>,
-    pub success_rate_ci95: Option<[f64; 2]>,
-    pub near_complete_rate: Option<f64>,
-    pub complete_rate: Option<f64>,
-    pub oracle_feasible_rate: Option<f64>,
-    pub unconstrained_feasible_rate: Option<f64>,
-    pub residual_volume_ml_mean: Option<f64>,
-    pub overcut_ml_mean: Option<f64>,
-    pub missed_margin_cm2_mean: Option<f64>,
-    pub margin_error_mm_mean: Option<f64>,
-    pub static_margin_error_mm_mean: Option<f64>,
-    pub forbidden_violations: u64,
-    pub executed_unapproved: u64,
-    pub fps_min: Option<f64>,
 }
 
 /// A report of measurements.
@@ -334,23 +290,6 @@ pub struct BenchRow {
     pub n: usize,
 }
 
-/// The Wilson score interval of a rate, 95 %: honest near 0 and 1 and for few cases.
-///
-/// Source: E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, 1927.
-#[must_use]
-pub fn wilson95(successes: usize, n: usize) -> Option<[f64; 2]> {
-    const Z: f64 = 1.959_963_984_540_054;
-    if n == 0 || successes > n {
-        return None;
-    }
-    let (n, p) = (n as f64, successes as f64 / n as f64);
-    let z2 = Z * Z;
-    let centre = p + z2 / (2.0 * n);
-    let half = Z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + z2 / n;
-    Some([((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0)])
-}
-
 /// Writes a report as JSON, whole or not at all.
 ///
 /// # Errors
@@ -372,15 +311,6 @@ pub const fn commit() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_interval_of_a_rate_holds_known_values() {
-        // Published example: 15 of 20 gives 0.531 to 0.888.
-        let [low, high] = wilson95(15, 20).expect("a rate");
-        assert!((low - 0.5313).abs() < 1e-3 && (high - 0.8881).abs() < 1e-3, "{low} {high}");
-        assert_eq!(wilson95(20, 20).map(|i| i[1]), Some(1.0));
-        assert_eq!(wilson95(0, 0), None);
-    }
 
     #[test]
     fn twice_the_oracles_tool_time_is_the_most() {

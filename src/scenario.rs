@@ -12,12 +12,14 @@ use crate::config::{Config, PatientSource};
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
 use crate::events::Events;
+use crate::examinations::{Pace, Taken};
 use crate::ladder::{Rungs, Still};
 use crate::oracle::Oracle;
 use crate::pipeline::{self, Flowing, Hooks, Topics};
 use crate::report::{Case, Oracles, Outcome};
 use crate::session::engines::Engines;
 use crate::session::{self, Simulated, Supervisor, Theatre};
+use crate::surgeon::Surgeon;
 use anyhow::{Context, ensure};
 use bregma_core::devices::{Camera, DeviceFault, RANGES_EVERY};
 use bregma_core::digest::Digest;
@@ -63,6 +65,9 @@ pub struct Suite {
     pub lifelike: bool,
     /// Updates of the brain's shift a simulated second; 0 for a brain that lies still.
     pub shift_hz: f64,
+    /// Intraoperative scans that there is time for in a case, at most.
+    #[serde(default)]
+    pub scans: u32,
     /// What may break in each case.
     #[serde(default)]
     pub faults: Vec<FaultWords>,
@@ -128,6 +133,12 @@ impl Suite {
         inside("core_ml[0]", suite.core_ml[0], 0.5, 110.0)?;
         inside("core_ml[1]", suite.core_ml[1], suite.core_ml[0], 110.0)?;
         inside("shift_hz", suite.shift_hz, 0.0, 50.0)?;
+        inside("scans", f64::from(suite.scans), 0.0, 10.0)?;
+        ensure!(
+            suite.scans == 0 || suite.shift_hz > 0.0,
+            "`scans` is {}, and `shift_hz` 0: a scan is taken up where the brain's shift is followed",
+            suite.scans
+        );
         inside("removal_rate_scale", suite.removal_rate_scale, 0.1, 20.0)?;
         for (number, fault) in suite.faults.iter().enumerate() {
             fault.plan().with_context(|| format!("in the {}. of [[faults]]", number + 1))?;
@@ -231,7 +242,8 @@ impl Run {
         let clock = SimClock::new();
         let (latches, events, flowing) = (Latches::default(), Events::default(), Arc::new(Flowing::default()));
         let mut topics = Topics::new();
-        let supervisor = Supervisor::hang(&mut topics);
+        let mut supervisor = Supervisor::hang(&mut topics, events.clone());
+        supervisor.surgeon = Surgeon::with_scans(suite.scans);
         let hooks = Hooks {
             latches: latches.clone(),
             events: events.clone(),
@@ -240,7 +252,8 @@ impl Run {
             validate_steps: Box::new(|_| {}),
             command_steps: Box::new(|_| {}),
         };
-        let still = config.follow_shift.then(|| Still::hang(&mut topics, session::align_settings(config, &theatre)));
+        let still =
+            config.follow_shift.then(|| Still::hang(&mut topics, session::align_settings(config, &theatre), volumes));
         let (house, doors) = pipeline::build(topics, made.stages, hooks);
         let mut runner = LockStep::new(clock.clone());
         let still = still.map(|(still, node)| {
@@ -254,7 +267,8 @@ impl Run {
         runner.add_boxed(wrap.wrap(Box::new(house.validate)));
         runner.add_boxed(wrap.wrap(Box::new(house.command)));
 
-        let (edges, outside) = session::open_doors(doors, &theatre, volumes, &world, &latches, &events)?;
+        let (edges, outside) =
+            session::open_doors(doors, &theatre, volumes, &world, (&latches, &events), Pace::AtOnce)?;
         let session::WorldEdges { arm, tracker, person } = edges;
         let camera: Box<dyn Camera> = Box::new(world.camera());
         let [width, height] = camera.size_px();
@@ -310,16 +324,16 @@ impl Run {
         }
         self.runner.settle()?;
         let scene = self.supervisor.look();
-        self.supervisor.attend(now, &self.world, &self.outside.keeper);
+        let outside = &mut self.outside;
+        let became = self.supervisor.attend(now, &self.world, &outside.keeper, &mut outside.examinations);
+        if let (Some(Taken::Up), Some(scene), Some(picture)) = (became, &self.supervisor.scene, &self.last_picture) {
+            self.evaluator.scanned(scene, &self.config, &self.theatre, &self.world, picture)?;
+        }
         if let Some(order) = self.supervisor.next_order(now) {
             session::goes_on(order, &self.latches);
             self.outside.orders.publish(order);
         }
         if let Some(scene) = scene {
-            if self.config.follow_shift {
-                let picture = self.last_picture.as_ref();
-                self.evaluator.scan(&scene, &self.config, &self.theatre, &self.world, picture)?;
-            }
             self.evaluator.look(&scene, &self.world);
         }
         Ok(())

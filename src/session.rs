@@ -9,11 +9,13 @@ pub mod live;
 use crate::config::{Config, PatientSource};
 use crate::edge::{ArmEdge, PersonEdge, TrackerEdge};
 use crate::events::Events;
+use crate::examinations::{Examinations, Pace, Taken};
 use crate::keeper::Keeper;
 use crate::patients;
 use crate::pipeline::{Doors, Stages};
 use crate::surgeon::{Ended, Surgeon};
 use anyhow::Context;
+use bregma_core::devices::Scanner as _;
 use bregma_core::digest::{Digest, Digester};
 use bregma_core::faults::Reason;
 use bregma_core::flow::{
@@ -227,6 +229,8 @@ pub struct Supervisor {
     looks: Instant,
     /// Whether the surgeon holds the pedal down.
     pedal: bool,
+    /// Where what happens is told.
+    events: Events,
 }
 
 /// Time between two looks of the surgeon into the wound.
@@ -234,7 +238,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 
 impl Supervisor {
     /// Hangs its lanes onto the topics.
-    pub fn hang(t: &mut crate::pipeline::Topics) -> Self {
+    pub fn hang(t: &mut crate::pipeline::Topics, events: Events) -> Self {
         Self {
             sent: t.sent.subscribe("sent to supervisor", 64, DropOldest),
             plans: t.plans.subscribe("plans to supervisor", 64, Refuse),
@@ -251,12 +255,19 @@ impl Supervisor {
             active: None,
             looks: Instant::START,
             pedal: true,
+            events,
         }
     }
 
-    /// Has the surgeon look into a simulated wound, hold the pedal or not, treat what bleeds, and register the patient anew where
-    /// that is needed.
-    pub fn attend(&mut self, now: Instant, world: &SharedWorld, keeper: &Keeper) {
+    /// Has the surgeon look into a simulated wound, hold the pedal or not, treat what bleeds, and register or scan the patient anew where
+    /// that is needed. What became of a scan, if anything just did.
+    pub fn attend(
+        &mut self,
+        now: Instant,
+        world: &SharedWorld,
+        keeper: &Keeper,
+        examinations: &mut Examinations,
+    ) -> Option<Taken> {
         if now >= self.looks {
             self.looks = now + GLANCE;
             self.surgeon.sees_registration(now, keeper.lost());
@@ -273,6 +284,18 @@ impl Supervisor {
             self.pedal = self.surgeon.pedal();
             world.set_pedal([self.pedal; 2]);
         }
+        let mut became = examinations.look(now);
+        if became.is_none() && !examinations.busy() && self.surgeon.scans(now) {
+            let made = world.scanner().scan(now).map_err(anyhow::Error::from);
+            if let Err(why) = made.and_then(|scans| examinations.take(scans, keeper.up())) {
+                self.events.say(now, format!("no intraoperative scan: {why:#}"));
+                became = Some(Taken::Refused);
+            }
+        }
+        if let Some(became) = became {
+            self.surgeon.scanned(became == Taken::Up);
+        }
+        became
     }
 
     /// Takes what is new. Returns a scene when there is a new one.
@@ -354,6 +377,8 @@ pub struct Outside {
     pub orders: Publisher<Order>,
     /// Who keeps the registration.
     pub keeper: Keeper,
+    /// Who takes intraoperative scans up.
+    pub examinations: Examinations,
     /// Counters of every lane of the house.
     pub gauges: Vec<Arc<Gauge>>,
 }
@@ -361,20 +386,20 @@ pub struct Outside {
 /// Hands the doors to a world's devices, and publishes what does not change.
 ///
 /// # Errors
-/// As [`Keeper::new`].
+/// As [`Keeper::new`] and [`Examinations::after`].
 pub fn open_doors(
     doors: Doors,
     theatre: &Theatre,
     volumes: &[Arc<Volume>],
     world: &SharedWorld,
-    latches: &Latches,
-    events: &Events,
+    (latches, events): (&Latches, &Events),
+    pace: Pace,
 ) -> anyhow::Result<(WorldEdges, Outside)> {
     let Doors {
         video,
         ranges,
         tips,
-        volumes: mut scans,
+        volumes: scans,
         registration,
         mut anatomy,
         arm,
@@ -388,9 +413,7 @@ pub fn open_doors(
     anatomy.publish(Arc::clone(&theatre.anatomy));
     let keeper = Keeper::new(registration, latches.clone(), events.clone())?;
     theatre.registration.into_iter().for_each(|registration| keeper.register(registration));
-    for volume in volumes {
-        scans.publish(Arc::clone(volume));
-    }
+    let examinations = Examinations::after(volumes, Arc::clone(&theatre.anatomy), scans, events.clone(), pace)?;
     let arm = ArmEdge {
         arm: Box::new(world.arm()),
         instrument: Box::new(world.instrument()),
@@ -408,5 +431,5 @@ pub fn open_doors(
         beats: 0,
         events: events.clone(),
     };
-    Ok((WorldEdges { arm, tracker, person }, Outside { video, ranges, orders, keeper, gauges }))
+    Ok((WorldEdges { arm, tracker, person }, Outside { video, ranges, orders, keeper, examinations, gauges }))
 }

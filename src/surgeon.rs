@@ -2,11 +2,14 @@
 //!
 //! Arms when the first scene is there, orders Resume after a hold whose reason is gone, takes the tip out
 //! when held for too long, and ends the case when the planner asks for it or when nothing goes on any more.
-//! Heavy bleeding, lost sight or a registration that no longer holds ends autonomy for a while:
+//! Heavy bleeding, lost sight, a registration that no longer holds or a scan that is to be made ends autonomy for a while:
 //!
 //! ```text
 //! watching ─► stopping (pedal up) ─► leaving (pedal down, retract; pedal up and disarm outside) ─► treating ─► watching
 //! ```
+//! **Intraoperative MRI** is made when the planner asks for it, and before the case is ended, if anything was done since the last; so
+//! often at most as there is time for.
+//!
 //! **Deterministic:** a function of what it was shown and of `now`. Of the patient it knows what the microscope
 //! shows a person; it never sees ground truth.
 
@@ -27,6 +30,9 @@ const COVERED: f64 = 0.5;
 const OCCLUDED: f64 = 0.8;
 /// Touching the landmarks again takes so long.
 const REGISTERS: Duration = Duration::from_secs(45);
+/// Bringing the scanner, scanning and registering takes so long. In a real theatre it is 24 minutes at low field; simulated removals are
+/// shortened likewise.
+const SCANS: Duration = Duration::from_secs(60);
 /// Within that time the arm must be out of the head.
 const OUT_WITHIN: Duration = Duration::from_secs(120);
 
@@ -70,6 +76,16 @@ pub struct Surgeon {
     unregistered: bool,
     touching: Option<Instant>,
     handovers: u64,
+    /// How many scans there is time for, and how many were taken up.
+    scans_left: u32,
+    scans_made: u64,
+    /// Whether one is to be made; since when the scanner is in place.
+    wants_scan: bool,
+    scanning: Option<Instant>,
+    /// Whether the arm was active since the last.
+    worked: bool,
+    /// How the case ends if no scan can be made.
+    ends: Option<Ended>,
 }
 
 impl Surgeon {
@@ -77,6 +93,12 @@ impl Surgeon {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// With time for so many scans.
+    #[must_use]
+    pub fn with_scans(scans: u32) -> Self {
+        Self { scans_left: scans, ..Self::default() }
     }
 
     /// A scene is on the display.
@@ -89,8 +111,17 @@ impl Surgeon {
         let ended = match &plan.proposal {
             Proposal::Request(Request::Finish) => Ended::Finished,
             Proposal::Request(Request::AskSurgeon(why)) => Ended::Asked(why.clone()),
-            Proposal::Request(Request::Irrigate | Request::Look | Request::NewMri) | Proposal::Motions(_) => return,
+            Proposal::Request(Request::NewMri) => {
+                self.wants_scan |= self.scans_left > 0;
+                return;
+            }
+            Proposal::Request(Request::Irrigate | Request::Look) | Proposal::Motions(_) => return,
         };
+        if self.wants_scan || self.scans_left > 0 && self.worked {
+            self.wants_scan = true;
+            self.ends.get_or_insert(ended);
+            return;
+        }
         // A planner that asked goes on to finish: the question is how the case ended.
         self.ended.get_or_insert(ended);
     }
@@ -111,6 +142,34 @@ impl Surgeon {
         self.touching.and_then(|since| now.since(since)).is_some_and(|age| age >= REGISTERS)
     }
 
+    /// Whether a scan is to be made just now.
+    #[must_use]
+    pub fn scans(&mut self, now: Instant) -> bool {
+        let there = self.wants_scan && self.care == Care::Treating && !self.treats && !self.sight.treating;
+        self.scanning = there.then(|| self.scanning.unwrap_or(now));
+        self.scanning.and_then(|since| now.since(since)).is_some_and(|age| age >= SCANS)
+    }
+
+    /// A scan was taken up, or could not be: then the case goes on without, or ends as it was to.
+    pub fn scanned(&mut self, taken_up: bool) {
+        (self.wants_scan, self.scanning, self.worked) = (false, None, false);
+        let ends = self.ends.take();
+        if taken_up {
+            self.scans_left = self.scans_left.saturating_sub(1);
+            self.scans_made += 1;
+        } else {
+            // What is not there now will not be there soon.
+            self.scans_left = 0;
+            self.ended = self.ended.take().or(ends);
+        }
+    }
+
+    /// How many scans were taken up.
+    #[must_use]
+    pub const fn scans_made(&self) -> u64 {
+        self.scans_made
+    }
+
     /// Looks into the wound.
     pub fn sees_wound(&mut self, now: Instant, sight: SurgeonSight) {
         self.sight = sight;
@@ -122,11 +181,15 @@ impl Surgeon {
                 if self.seen_scene && self.ended.is_none() && (sight.heavy_bleeding || for_long) {
                     self.care = Care::Stopping;
                     self.handovers += 1;
+                } else if self.wants_scan && self.ended.is_none() {
+                    self.care = Care::Stopping;
                 }
             }
             Care::Treating if sight.treating => self.treats = false,
             // It was begun, it is over, and the wound can be seen again.
-            Care::Treating if !self.treats && !blind && !sight.heavy_bleeding && !self.unregistered => {
+            Care::Treating
+                if !self.treats && !blind && !sight.heavy_bleeding && !self.unregistered && !self.wants_scan =>
+            {
                 self.care = Care::Watching;
             }
             // What came meanwhile is treated, too; what only stands in the way is waited for.
@@ -179,7 +242,7 @@ impl Surgeon {
                     (true, GateState::Active | GateState::Armed | GateState::Hold) => Some(Order::Retract),
                     (false, GateState::Disarmed) => {
                         self.care = Care::Treating;
-                        self.treats = !self.unregistered;
+                        self.treats = !self.unregistered && !self.wants_scan;
                         None
                     }
                     (false, GateState::Active | GateState::Armed | GateState::Hold) => Some(Order::Disarm),
@@ -193,6 +256,7 @@ impl Surgeon {
         if sent.state == GateState::Active || self.moved.is_none() || self.care != Care::Watching {
             self.moved = Some(now);
         }
+        self.worked |= sent.state == GateState::Active && !sent.retracting;
         let still = self.moved.and_then(|at| now.since(at)).unwrap_or(Duration::ZERO);
         if self.ended.is_none() && still > PATIENCE {
             let why = sent.reason.map_or_else(|| "no motion was approved".to_owned(), |r| r.to_string());
@@ -312,6 +376,77 @@ mod tests {
         surgeon.sees_wound(at(55_000), SurgeonSight::default());
         assert_eq!(surgeon.orders(at(56_000), &sent(GateState::Disarmed, false)), Some(Order::Arm));
         assert_eq!((surgeon.handovers(), surgeon.ended()), (1, None));
+    }
+
+    fn asks(proposal: Request) -> Plan {
+        Plan {
+            sequence: Sequence(1),
+            trace: bregma_core::flow::TraceId(0),
+            scene: Sequence(1),
+            planner: "greedy",
+            model: bregma_core::digest::Digest::default(),
+            proposal: Proposal::Request(proposal),
+            decided: Instant::START,
+        }
+    }
+
+    /// Works for a while, then brings the arm out for a scan that is wanted; when it is.
+    fn brought_out(surgeon: &mut Surgeon, from: u64) -> u64 {
+        surgeon.sees_wound(at(from), SurgeonSight { inside: true, ..SurgeonSight::default() });
+        assert!(!surgeon.pedal() && !surgeon.scans(at(from)));
+        assert_eq!(surgeon.orders(at(from), &sent(GateState::Hold, false)), None);
+        assert_eq!(surgeon.orders(at(from + 600), &sent(GateState::Hold, false)), Some(Order::Retract));
+        surgeon.sees_wound(at(from + 5000), SurgeonSight::default());
+        assert_eq!(surgeon.orders(at(from + 5000), &sent(GateState::Armed, false)), Some(Order::Disarm));
+        assert_eq!(surgeon.orders(at(from + 5600), &sent(GateState::Disarmed, false)), None);
+        surgeon.sees_wound(at(from + 6000), SurgeonSight::default());
+        assert!(!surgeon.treats() && !surgeon.scans(at(from + 6000)) && !surgeon.scans(at(from + 65_000)));
+        assert!(surgeon.scans(at(from + 66_000)));
+        assert_eq!(surgeon.orders(at(from + 66_000), &sent(GateState::Disarmed, false)), None);
+        from + 66_000
+    }
+
+    #[test]
+    fn a_scan_is_made_when_it_is_asked_for_and_before_the_end_and_no_more_often_than_there_is_time() {
+        let mut surgeon = Surgeon::with_scans(2);
+        surgeon.sees_scene();
+        surgeon.hears(&asks(Request::NewMri));
+        let now = brought_out(&mut surgeon, 0);
+        surgeon.scanned(true);
+        surgeon.sees_wound(at(now), SurgeonSight::default());
+        assert!(surgeon.pedal() && !surgeon.scans(at(now)));
+        assert_eq!(surgeon.orders(at(now + 600), &sent(GateState::Disarmed, false)), Some(Order::Arm));
+        assert_eq!(surgeon.orders(at(now + 1200), &sent(GateState::Active, false)), None);
+        // Whether nothing is left, the second says.
+        surgeon.hears(&asks(Request::Finish));
+        assert_eq!(surgeon.ended(), None);
+        let now = brought_out(&mut surgeon, now + 2000);
+        surgeon.scanned(true);
+        surgeon.sees_wound(at(now), SurgeonSight::default());
+        assert!(surgeon.pedal());
+        surgeon.hears(&asks(Request::NewMri));
+        surgeon.sees_wound(at(now + 300), SurgeonSight::default());
+        assert!(surgeon.pedal(), "there is no time for a third");
+        surgeon.hears(&asks(Request::Finish));
+        assert_eq!((surgeon.ended(), surgeon.scans_made()), (Some(&Ended::Finished), 2));
+        assert_eq!(surgeon.handovers(), 0);
+    }
+
+    #[test]
+    fn without_a_scanner_the_case_goes_on_or_ends_as_it_was_to() {
+        let mut surgeon = Surgeon::with_scans(2);
+        surgeon.sees_scene();
+        assert_eq!(surgeon.orders(at(0), &sent(GateState::Active, false)), None);
+        surgeon.hears(&asks(Request::AskSurgeon("0.3 mL is left".to_owned())));
+        assert_eq!(surgeon.ended(), None);
+        brought_out(&mut surgeon, 1000);
+        surgeon.scanned(false);
+        assert_eq!(surgeon.ended(), Some(&Ended::Asked("0.3 mL is left".to_owned())));
+        // Where nothing was done since the start, none is made before the end.
+        let mut surgeon = Surgeon::with_scans(1);
+        surgeon.sees_scene();
+        surgeon.hears(&asks(Request::Finish));
+        assert_eq!(surgeon.ended(), Some(&Ended::Finished));
     }
 
     #[test]

@@ -20,7 +20,9 @@ fn without_times(mut report: Value) -> Value {
     report["suite"]["cpu_s_median"] = Value::Null;
     report["suite"]["patients_cached"] = Value::Null;
     for case in report["cases"].as_array_mut().expect("cases") {
-        case["stages"] = Value::Null;
+        for of_the_machine in ["stages", "cpu_s", "patient_cached"] {
+            case[of_the_machine] = Value::Null;
+        }
     }
     report
 }
@@ -52,6 +54,34 @@ fn the_same_seeds_twice_give_the_same_report_but_for_times() {
             assert!(case.get(*field).is_some(), "`{field}` is missing");
         }
     }
+}
+
+#[test]
+fn a_run_goes_on_with_its_report_and_shards_come_together() {
+    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().expect("a folder");
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/small.toml");
+    let run = |more: &[&str]| said(&bregma(folder.path(), &[&["scenario", "run", "--suite", suite], more].concat()));
+    let (status, text) = run(&["--shard", "3/2"]);
+    assert!(status == 2 && text.contains("such as 2/4"), "{status}: {text}");
+    let (status, text) = run(&["--resume"]);
+    assert!(status == 2 && text.contains("--resume needs --report"), "{status}: {text}");
+    for (shard, name) in [("1/2", "a.json"), ("2/2", "b.json")] {
+        assert_eq!(run(&["--shard", shard, "--report", name]).0, 0);
+    }
+    let merge = ["scenario", "merge", "a.json", "b.json", "--report", "both.json"];
+    let (status, text) = said(&bregma(folder.path(), &merge));
+    assert_eq!(status, 0, "{text}");
+    let both = json(&folder.path().join("both.json"));
+    let whole = json(&folder.path().join("both.json"))["cases"].as_array().expect("cases").len();
+    assert_eq!(both["summary"]["n"], whole, "{both}");
+    assert!(whole >= 2 && json(&folder.path().join("a.json"))["summary"]["n"].as_u64() < Some(whole as u64));
+    // Gone on with, nothing is left to do: every case stays to the letter.
+    let (status, text) = run(&["--report", "both.json", "--resume"]);
+    assert!(status == 0 && !text.contains("s CPU "), "{text}");
+    assert_eq!(json(&folder.path().join("both.json"))["cases"], both["cases"]);
+    let (status, text) = run(&["--world", "foreign", "--report", "both.json", "--resume"]);
+    assert!(status == 2 && text.contains("its world is home, that of the others foreign"), "{status}: {text}");
 }
 
 #[test]
@@ -110,6 +140,7 @@ const CASE_FIELDS: &[&str] = &[
     "forbidden_violations",
     "bleeding_events",
     "handovers",
+    "intraoperative_scans",
     "tool_time_s",
     "dice_residual",
     "margin_error_mm",
@@ -121,6 +152,9 @@ const CASE_FIELDS: &[&str] = &[
     "planner_fallbacks",
     "outcome",
     "reason",
+    "complete",
+    "cpu_s",
+    "patient_cached",
 ];
 
 #[test]

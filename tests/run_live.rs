@@ -16,7 +16,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 /// Lines that may wait to be read.
 const LINES: usize = 4096;
 /// Longest wait for a line; only a failing test waits that long.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// The program, and its lines as they come.
 struct Session {
@@ -29,7 +29,7 @@ impl Session {
     fn open(folder: &Path, config: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bregma"));
         command
-            .args(["run", config, "--seconds", "120"])
+            .args(["run", config, "--seconds", "240"])
             .current_dir(folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -132,6 +132,14 @@ fn a_session_takes_up_what_is_registered_beside_it_and_drops_what_no_longer_hold
     source.insert("registration".into(), toml::toml! { file = "../r.toml" check = "needed" }.into());
     let tracking = source["tracking"].as_table_mut().expect("[source.tracking]");
     tracking.insert("address".into(), format!("127.0.0.1:{tracking_port}").into());
+    let mri = source["mri"].as_table_mut().expect("[source.mri]");
+    mri.insert("intraoperative".into(), "scans".into());
+    let t1c = here.join("patient").join(mri["t1c"].as_str().expect("a name"));
+    let text = toml::to_string(&table).expect("TOML").replace("follow_shift = true", "follow_shift = false");
+    std::fs::write(here.join("patient/still.toml"), text).expect("written");
+    let (status, text) = said(&bregma(here, &["run", "patient/still.toml", "--seconds", "1"]));
+    assert!(status == 2 && text.contains("`align.follow_shift` is false; it must be true"), "{status}: {text}");
+    table["align"].as_table_mut().expect("[align]").insert("follow_shift".into(), true.into());
     let shown = table["display"].as_table_mut().expect("[display]");
     shown.insert("address".into(), format!("127.0.0.1:{display}").into());
     std::fs::write(here.join("patient/live.toml"), toml::to_string(&table).expect("TOML")).expect("written");
@@ -144,6 +152,14 @@ fn a_session_takes_up_what_is_registered_beside_it_and_drops_what_no_longer_hold
     let line = session.until("come without TransformStatus");
     assert!(line.contains("taken for invalid"), "{line}");
     silent.store(false, Ordering::Relaxed);
+
+    // A scan that was cut off, and one that is whole.
+    let scans = here.join("patient/scans");
+    std::fs::create_dir_all(scans.join("a-broken")).expect("made");
+    let whole = std::fs::read(&t1c).expect("written before");
+    std::fs::write(scans.join("a-broken/t1c.nii.gz"), &whole[..whole.len() / 2]).expect("written");
+    std::fs::create_dir_all(scans.join("b-whole")).expect("made");
+    std::fs::write(scans.join("b-whole/t1c.nii.gz"), &whole).expect("written");
 
     // A person registers, and touches a landmark again, with commands of their own.
     landmarks(here, 0.0);
@@ -194,6 +210,13 @@ fn a_session_takes_up_what_is_registered_beside_it_and_drops_what_no_longer_hold
     assert_eq!(status, 1, "{text}");
     let line = session.until("no longer holds");
     assert!(line.contains("a landmark was touched 5.0 mm from where it should be"), "{line}");
+
+    // Meanwhile the scans were looked at.
+    let line = session.until("a-broken is not taken up");
+    assert!(line.contains("the scan before goes on") && line.contains("t1c.nii.gz"), "{line}");
+    session.until("b-whole: an intraoperative examination");
+    let line = session.until("the intraoperative scan is taken up");
+    assert!(line.contains("(T1c): tissue had gone 0.") && line.contains("entry, 0."), "nothing had moved: {line}");
     ending.store(true, Ordering::Release);
     sends.join().expect("it ended well");
 }

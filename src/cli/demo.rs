@@ -5,6 +5,7 @@ use crate::config::{Config, Source};
 use crate::display::Options;
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
+use crate::examinations::{Examinations, Pace};
 use crate::ladder::Rungs;
 use crate::report::{Case, CaseReport, Head, Outcome, SCHEMA};
 use crate::session::engines::Engines;
@@ -82,8 +83,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     };
     let (mut running, doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;
     let (WorldEdges { arm, tracker, person }, outside) =
-        session::open_doors(doors, &theatre, &volumes, &world, &running.latches, &running.events)?;
-    let session::Outside { video: frames, mut ranges, mut orders, keeper, .. } = outside;
+        session::open_doors(doors, &theatre, &volumes, &world, (&running.latches, &running.events), Pace::Beside)?;
+    let session::Outside { video: frames, mut ranges, mut orders, keeper, mut examinations, .. } = outside;
     running.edges.spawn(WorldEdge(world.clone()))?;
     running.edges.spawn(arm)?;
     running.edges.spawn(tracker)?;
@@ -109,7 +110,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
         say(format!("live: rerun rerun+http://{}/proxy", config.display));
     }
 
-    let (evaluator, rates) = watch(args.seconds, &mut running, &mut orders, &world, &keeper);
+    let (evaluator, rates) = watch(args.seconds, &mut running, &mut orders, &world, (&keeper, &mut examinations));
     drop(source_video);
     let (flowing, stages, gauges) = (running.flowing.clone(), running.figures(), running.gauges.clone());
     let (supervisor, recorded) = running.end();
@@ -130,7 +131,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
         commit: crate::report::commit().to_owned(),
         config_hash: config.hash.to_string(),
         model_hash: model.to_string(),
-        clock: "real",
+        clock: "real".into(),
     };
     table(&case);
     for (check, times) in &supervisor.rejected_by {
@@ -158,7 +159,7 @@ fn watch(
     running: &mut live::Live,
     orders: &mut bregma_core::topic::Publisher<bregma_core::flow::Order>,
     world: &bregma_patient::SharedWorld,
-    keeper: &crate::keeper::Keeper,
+    (keeper, examinations): (&crate::keeper::Keeper, &mut Examinations),
 ) -> (Evaluator, (f64, Option<f64>)) {
     let mut evaluator = Evaluator::new(EVALUATE_EVERY, Rungs::default());
     let bar = ProgressBar::new(1000).with_style(
@@ -173,7 +174,7 @@ fn watch(
     loop {
         let now = running.clock.now();
         let scene = running.supervisor.look();
-        running.supervisor.attend(now, world, keeper);
+        let _ = running.supervisor.attend(now, world, keeper, examinations);
         running.order(now, orders);
         if let Some(scene) = scene {
             evaluator.look(&scene, world);

@@ -207,8 +207,14 @@ pub enum ScenarioCommand {
 Example:
   bregma scenario run --cases 20 --first-seed 1000 --report out/suite.json
   bregma scenario run --suite tests/scenarios/lifelike.toml --oracles
+  bregma scenario run --cases 100 --shard 2/4 --report out/second.json --resume   # the second quarter, gone on with
 Goal: no motion executed without approval and no forbidden structure violated, in every case.")]
     Run(ScenarioArgs),
+    /// Brings reports of one suite together, as from shards.
+    #[command(after_help = "\
+Example:
+  bregma scenario merge out/first.json out/second.json --report out/suite.json")]
+    Merge(MergeArgs),
     /// What each rung of the ladder is worth, from reports of one suite: a page of docs/.
     #[command(after_help = "\
 Example:
@@ -216,6 +222,38 @@ Example:
   bregma scenario run --suite tests/scenarios/lifelike.toml --cases 50 --first-seed 1000000 --world foreign --report foreign.json
   bregma scenario ladder home.json foreign.json --out docs/ladder.md")]
     Ladder(LadderArgs),
+}
+
+/// Options of `scenario merge`.
+#[derive(Debug, clap::Args)]
+pub struct MergeArgs {
+    /// Reports of `scenario run`; of a case that is in several, the first counts.
+    #[arg(required = true, value_name = "REPORT.json")]
+    pub reports: Vec<PathBuf>,
+    /// Write the report.
+    #[arg(long, value_name = "FILE.json")]
+    pub report: PathBuf,
+}
+
+/// A share of a suite's cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// From 1.
+    pub number: u64,
+    /// Of so many.
+    pub of: u64,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err("such as 2/4 is needed: the second quarter of the cases".to_owned()),
+        }
+    }
 }
 
 /// Options of `scenario ladder`.
@@ -260,9 +298,15 @@ pub struct ScenarioArgs {
     /// Operate in somebody's own head: a T1-weighted NIfTI file, with or without skull.
     #[arg(long, value_name = "T1.nii.gz")]
     pub anatomy: Option<PathBuf>,
-    /// Write the report.
+    /// Every N-th case, from the I-th on, for several machines; `scenario merge` brings their reports together.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Write the report, after each case.
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
+    /// Go on with the report of an earlier run, where there is one.
+    #[arg(long)]
+    pub resume: bool,
 }
 
 /// A world of the digital patient.
@@ -412,6 +456,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Doctor => doctor::run(),
         Command::Export(args) => export::run(&args),
         Command::Scenario(ScenarioCommand::Run(args)) => scenario::run(&args),
+        Command::Scenario(ScenarioCommand::Merge(args)) => scenario::merge(&args),
         Command::Scenario(ScenarioCommand::Ladder(args)) => scenario::ladder(&args),
         Command::Patient(PatientCommand::Show(args)) => patient::show(&args),
         Command::Patient(PatientCommand::Table(args)) => patient::table(&args),

@@ -4,6 +4,9 @@ use super::{Goal, RunArgs, say};
 use crate::anatomy_file;
 use crate::config::{Config, RegistrationSource, Source, Theatre as Sources};
 use crate::display::Options;
+use crate::events::Events;
+use crate::examinations::folder::Folder;
+use crate::examinations::{Examinations, Pace};
 use crate::keeper::{Keeper, RegistrationFile};
 use crate::session::engines::Engines;
 use crate::session::{self, live};
@@ -23,7 +26,7 @@ use std::sync::atomic::Ordering;
 /// Time between two looks of the console at the session.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Time between two looks at a registration's file.
+/// Time between two looks at a registration's file, and at the folder of examinations.
 const READ: Duration = Duration::from_secs(1);
 /// Camera frames that readers may hold all together.
 const FRAMES: usize = 8;
@@ -61,8 +64,14 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
             "no `source.tracking.reference`: a reference array that is bumped will not be noticed; `register check` tells",
         );
     }
-    for volume in volumes {
-        doors.volumes.publish(volume);
+    let anatomy = Arc::clone(&theatre.anatomy);
+    let mut scanner = Scanner {
+        folder: sources.intraoperative.as_deref().map(Folder::new),
+        examinations: Examinations::after(&volumes, anatomy, doors.volumes, running.events.clone(), Pace::Beside)?,
+        waiting: None,
+    };
+    if let Some(folder) = &sources.intraoperative {
+        say(format!("intraoperative scans are taken up from {}", folder.display()));
     }
 
     let tracking = TrackingConfig {
@@ -101,7 +110,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
     let source = video::open(video, Arc::new(running.clock.clone()), callbacks)?;
     say(format!("live: rerun rerun+http://{}/proxy", config.display));
     say(format!("tracking: OpenIGTLink TRANSFORM `{}` on {}", sources.tracking_device, sources.tracking_address));
-    let lost = watch(args.seconds, &mut running, &keeper, file);
+    let lost = watch(args.seconds, &mut running, &keeper, file, &mut scanner);
     drop(source);
     drop(tracker);
     let scenes = running.flowing.scenes.load(Ordering::Relaxed);
@@ -161,12 +170,37 @@ fn unmounted(arm: &ArmModel, frame: FrameId, anatomy: &bregma_core::flow::Anatom
     })
 }
 
+/// Takes up what a scanner exports.
+struct Scanner {
+    folder: Option<Folder>,
+    examinations: Examinations,
+    /// When to look again.
+    waiting: Option<Instant>,
+}
+
+impl Scanner {
+    fn look(&mut self, now: Instant, keeper: &Keeper, events: &Events) {
+        let _ = self.examinations.look(now);
+        let Some(folder) = self.folder.as_mut().filter(|_| self.waiting.is_none_or(|due| now >= due)) else { return };
+        self.waiting = Some(now + READ);
+        if self.examinations.busy() {
+            return;
+        }
+        let Some((name, scans)) = folder.look(now) else { return };
+        match scans.and_then(|scans| self.examinations.take(scans, keeper.up())) {
+            Ok(()) => events.say(now, format!("{name}: an intraoperative examination; it is being registered")),
+            Err(why) => events.say(now, format!("{name} is not taken up, and the scan before goes on: {why:#}")),
+        }
+    }
+}
+
 /// Watches until the time is over or the video is lost.
 fn watch(
     seconds: Option<f64>,
     running: &mut live::Live,
     keeper: &Keeper,
     mut file: Option<RegistrationFile>,
+    scanner: &mut Scanner,
 ) -> Option<Reason> {
     let bar = ProgressBar::new_spinner();
     bar.set_style(
@@ -183,6 +217,7 @@ fn watch(
                 running.events.say(now, words);
             }
         }
+        scanner.look(now, keeper, &running.events);
         if let Some(scene) = running.supervisor.look() {
             bar.set_message(words(&scene, now));
         }

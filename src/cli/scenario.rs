@@ -1,16 +1,18 @@
 //! `bregma scenario run`: many cases in lock-step, and what they come to together.
 
-use super::{Engine, Goal, LadderArgs, PlannerName, ScenarioArgs, say};
+use super::{Engine, Goal, LadderArgs, MergeArgs, PlannerName, ScenarioArgs, Shard, say};
 use crate::bench::cpu;
-use crate::report::{Case, Head, Outcome, SCHEMA, SuiteReport, SuiteSettings, Summary, wilson95};
+use crate::config::{Config, PatientSource};
+use crate::report::suite::{SuiteReport, SuiteSettings};
+use crate::report::{Case, Head, SCHEMA};
 use crate::scenario::{self, Plans, Played, Suite};
 use crate::session;
 use anyhow::{Context, bail, ensure};
-use bregma_patient::GrowError;
+use bregma_patient::{GrowError, ImportedAnatomy};
 use bregma_perception::perceive::Estimator;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs it.
 ///
@@ -46,50 +48,56 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
 
     let (config, source) = suite.configure()?;
     let head = args.anatomy.as_deref().map(super::anatomy).transpose()?;
-    let bar = ProgressBar::new(suite.cases).with_style(
+    let shard = args.shard.unwrap_or(Shard { number: 1, of: 1 });
+    let mut report = SuiteReport::new(head_of(&config, &suite)?, settings(&suite, args));
+    if args.resume {
+        let path = args.report.as_deref().context("--resume needs --report: the report that is gone on with")?;
+        if path.exists() {
+            let before = SuiteReport::read(path)?;
+            report.absorb(before).with_context(|| format!("cannot go on with {}", path.display()))?;
+        }
+    }
+    let seeds: Vec<u64> = (0..suite.cases)
+        .filter(|index| index % shard.of == shard.number - 1)
+        .map(|index| suite.first_seed + index)
+        .filter(|seed| !report.has(*seed))
+        .collect();
+    let report = Mutex::new(report);
+    let bar = ProgressBar::new(seeds.len() as u64).with_style(
         ProgressStyle::with_template("{elapsed_precise} {bar:32} {pos}/{len} cases, {eta} left  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.enable_steady_tick(std::time::Duration::from_millis(500));
-    let next = AtomicU64::new(0);
-    let done: Mutex<Vec<(Case, f64)>> = Mutex::new(Vec::new());
-    let cached = AtomicUsize::new(0);
-    let without: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
     let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
-    let fails = |seed: u64, why: anyhow::Error| {
-        next.store(suite.cases, Ordering::Relaxed);
-        lock(&failed).get_or_insert(why.context(format!("seed {seed}")));
+    let fails = |why: anyhow::Error| {
+        next.store(seeds.len(), Ordering::Relaxed);
+        lock(&failed).get_or_insert(why);
+    };
+    // What is done is kept, whatever comes.
+    let keeps = |take: &dyn Fn(&mut SuiteReport)| {
+        let mut report = lock(&report);
+        take(&mut report);
+        bar.inc(1);
+        args.report.as_deref().map_or(Ok(()), |path| crate::report::write(path, &*report))
     };
     std::thread::scope(|scope| {
-        for _ in 0..jobs.min(usize::try_from(suite.cases).unwrap_or(usize::MAX)) {
+        for _ in 0..jobs.min(seeds.len()) {
             scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= suite.cases {
-                        return;
-                    }
-                    let seed = suite.first_seed + index;
-                    let before = cpu::of_this_thread();
-                    match scenario::case(&suite, &config, &source, head.as_ref(), seed) {
-                        Ok(Played { mut case, patient_cached }) => {
-                            cached.fetch_add(usize::from(patient_cached), Ordering::Relaxed);
-                            let cpu = (cpu::of_this_thread() - before) as f64 * 1e-9;
-                            if args.oracles {
-                                match scenario::oracles(&suite, head.as_ref(), seed) {
-                                    Ok(oracles) => case.hold_against(oracles),
-                                    Err(why) => return fails(seed, why.context("an oracle's case")),
-                                }
-                            }
-                            bar.suspend(|| say(line(&case, cpu)));
-                            lock(&done).push((case, cpu));
-                            bar.inc(1);
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
+                    let kept = match play(&suite, &config, &source, head.as_ref(), seed, args.oracles) {
+                        Ok(case) => {
+                            bar.suspend(|| say(line(&case)));
+                            keeps(&|report| report.add(case.clone()))
                         }
                         Err(why) if grows_none(&why) => {
                             bar.suspend(|| say(format!("no patient: {}", why.root_cause())));
-                            lock(&without).push(seed);
-                            bar.inc(1);
+                            keeps(&|report| report.add_none(seed))
                         }
-                        Err(why) => return fails(seed, why),
+                        Err(why) => Err(why.context(format!("seed {seed}"))),
+                    };
+                    if let Err(why) = kept {
+                        return fails(why);
                     }
                 }
             });
@@ -99,51 +107,87 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     if let Some(why) = lock(&failed).take() {
         return Err(why);
     }
-    let (mut done, mut without) = (std::mem::take(&mut *lock(&done)), std::mem::take(&mut *lock(&without)));
+    let report = report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     ensure!(
-        !done.is_empty(),
+        !report.cases.is_empty(),
         "no patient grows from any seed of {} to {}; choose another --first-seed",
         suite.first_seed,
         suite.first_seed + suite.cases - 1
     );
-    without.sort_unstable();
-    done.sort_by_key(|(case, _)| case.seed);
-    let mut cpu: Vec<f64> = done.iter().map(|(_, cpu)| *cpu).collect();
-    cpu.sort_by(f64::total_cmp);
-    let cases: Vec<Case> = done.into_iter().map(|(case, _)| case).collect();
-    let summary = summarise(&cases);
-
-    let model = session::model(&session::engines::classical(&config).digest(), &suite.planner.model(&config)?);
-    let report = SuiteReport {
-        head: Head {
-            schema: SCHEMA,
-            commit: crate::report::commit().to_owned(),
-            config_hash: config.hash.to_string(),
-            model_hash: model.to_string(),
-            clock: "simulated",
-        },
-        suite: SuiteSettings {
-            name: suite.name.clone(),
-            perceive_hz: suite.perceive_hz,
-            removal_rate_scale: suite.removal_rate_scale,
-            lifelike: suite.lifelike,
-            shift_hz: suite.shift_hz,
-            anatomy: args.anatomy.as_ref().map(|path| path.display().to_string()),
-            cpu_s_median: cpu[cpu.len() / 2],
-            patients_cached: cached.into_inner(),
-            seeds_without_patient: without,
-        },
-        cases,
-        summary,
-    };
-    print(&report, &suite);
+    print(&report);
     if let Some(path) = &args.report {
         crate::report::write(path, &report)?;
         say(format!("report     {}", path.display()));
     }
+    Ok(goal(&report))
+}
+
+/// Brings reports of one suite together.
+///
+/// # Errors
+/// Reports that cannot be read or are not of one kind, and one that cannot be written.
+pub fn merge(args: &MergeArgs) -> anyhow::Result<Goal> {
+    let (first, others) = args.reports.split_first().context("reports are needed")?;
+    let mut report = SuiteReport::read(first)?;
+    for path in others {
+        report.absorb(SuiteReport::read(path)?).with_context(|| path.display().to_string())?;
+    }
+    print(&report);
+    crate::report::write(&args.report, &report)?;
+    say(format!("report     {}", args.report.display()));
+    Ok(goal(&report))
+}
+
+fn goal(report: &SuiteReport) -> Goal {
     let s = &report.summary;
-    let held = s.forbidden_violations == 0 && s.executed_unapproved == 0;
-    Ok(if held { Goal::Held } else { Goal::Missed })
+    if s.forbidden_violations == 0 && s.executed_unapproved == 0 { Goal::Held } else { Goal::Missed }
+}
+
+/// One case, with what it took.
+fn play(
+    suite: &Suite,
+    config: &Config,
+    source: &PatientSource,
+    head: Option<&ImportedAnatomy>,
+    seed: u64,
+    oracles: bool,
+) -> anyhow::Result<Case> {
+    let before = cpu::of_this_thread();
+    let Played { mut case, patient_cached } = scenario::case(suite, config, source, head, seed)?;
+    case.cpu_s = Some((cpu::of_this_thread() - before) as f64 * 1e-9);
+    case.patient_cached = patient_cached;
+    if oracles {
+        case.hold_against(scenario::oracles(suite, head, seed).context("an oracle's case")?);
+    }
+    Ok(case)
+}
+
+fn head_of(config: &Config, suite: &Suite) -> anyhow::Result<Head> {
+    let model = session::model(&session::engines::classical(config).digest(), &suite.planner.model(config)?);
+    Ok(Head {
+        schema: SCHEMA,
+        commit: crate::report::commit().to_owned(),
+        config_hash: config.hash.to_string(),
+        model_hash: model.to_string(),
+        clock: "simulated".into(),
+    })
+}
+
+fn settings(suite: &Suite, args: &ScenarioArgs) -> SuiteSettings {
+    SuiteSettings {
+        name: suite.name.clone(),
+        perceive_hz: suite.perceive_hz,
+        removal_rate_scale: suite.removal_rate_scale,
+        lifelike: suite.lifelike,
+        shift_hz: suite.shift_hz,
+        anatomy: args.anatomy.as_ref().map(|path| path.display().to_string()),
+        world: suite.world.name().to_owned(),
+        planner: suite.planner.name().to_owned(),
+        scans: suite.scans,
+        cpu_s_median: 0.0,
+        patients_cached: 0,
+        seeds_without_patient: Vec::new(),
+    }
 }
 
 /// Whether a case failed because its seed has no patient.
@@ -155,7 +199,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn line(case: &Case, cpu: f64) -> String {
+fn line(case: &Case) -> String {
     format!(
         "seed {:>6}  {:<10} removed {:>5.1} %  left {:>5.2} mL  overcut {:>5.2} mL  violations {}  unapproved {}  {:>5.1} s CPU  {}",
         case.seed,
@@ -165,19 +209,9 @@ fn line(case: &Case, cpu: f64) -> String {
         case.overcut_ml.unwrap_or(f64::NAN),
         case.forbidden_violations.unwrap_or(0),
         case.motions.executed_unapproved,
-        cpu,
+        case.cpu_s.unwrap_or(f64::NAN),
         case.reason,
     )
-}
-
-fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    let values: Vec<f64> = values.flatten().collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-/// How often it is so, of those that are known.
-fn share(known: impl Iterator<Item = Option<bool>>) -> Option<f64> {
-    mean(known.map(|known| known.map(|is| f64::from(u8::from(is)))))
 }
 
 /// Writes the page about the ladder.
@@ -191,36 +225,7 @@ pub fn ladder(args: &LadderArgs) -> anyhow::Result<Goal> {
     Ok(Goal::Held)
 }
 
-fn summarise(cases: &[Case]) -> Summary {
-    let n = cases.len();
-    let rate = |count: usize| (n > 0).then(|| count as f64 / n as f64);
-    let succeeded = |case: &&Case| case.outcome == Outcome::Success;
-    let successes = cases.iter().filter(succeeded).count();
-    let near = |case: &&Case| {
-        succeeded(case)
-            && (case.extent_of_resection.is_some_and(|e| e >= 0.98)
-                || case.residual_volume_ml.is_some_and(|v| v <= 0.25))
-    };
-    Summary {
-        n,
-        success_rate: rate(successes),
-        success_rate_ci95: wilson95(successes, n),
-        near_complete_rate: rate(cases.iter().filter(near).count()),
-        complete_rate: rate(cases.iter().filter(|c| c.complete).count()),
-        oracle_feasible_rate: share(cases.iter().map(|c| c.oracle.map(|o| o.feasible))),
-        unconstrained_feasible_rate: share(cases.iter().map(|c| c.oracle.map(|o| o.unconstrained_feasible))),
-        residual_volume_ml_mean: mean(cases.iter().map(|c| c.residual_volume_ml)),
-        overcut_ml_mean: mean(cases.iter().map(|c| c.overcut_ml)),
-        missed_margin_cm2_mean: mean(cases.iter().map(|c| c.missed_margin_cm2)),
-        margin_error_mm_mean: mean(cases.iter().map(|c| c.margin_error_mm.mean)),
-        static_margin_error_mm_mean: mean(cases.iter().map(|c| c.static_margin_error_mm.mean)),
-        forbidden_violations: cases.iter().filter_map(|c| c.forbidden_violations).sum(),
-        executed_unapproved: cases.iter().map(|c| c.motions.executed_unapproved).sum(),
-        fps_min: None,
-    }
-}
-
-fn print(report: &SuiteReport, suite: &Suite) {
+fn print(report: &SuiteReport) {
     let s = &report.summary;
     let percent = |rate: Option<f64>| rate.map_or_else(|| "–".into(), |r| format!("{:.1} %", r * 100.0));
     let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |v| format!("{v:.2}"));
@@ -229,9 +234,7 @@ fn print(report: &SuiteReport, suite: &Suite) {
         .map_or_else(String::new, |[low, high]| format!(" (95 % interval {:.1} to {:.1})", low * 100.0, high * 100.0));
     say(format!(
         "\n{} simulated cases, {} world, {} planner, classical estimator",
-        s.n,
-        suite.world.name(),
-        suite.planner.name()
+        s.n, report.suite.world, report.suite.planner
     ));
     say(format!("  success                {}{ci}", percent(s.success_rate)));
     say(format!("  near-complete          {}", percent(s.near_complete_rate)));

@@ -96,6 +96,8 @@ pub struct Theatre {
     pub t1c: PathBuf,
     /// FLAIR, T1 and T2, where there are such.
     pub others: Vec<(Modality, PathBuf)>,
+    /// Where intraoperative examinations will come: [`crate::examinations::folder`].
+    pub intraoperative: Option<PathBuf>,
     /// `anatomy.toml`.
     pub anatomy: PathBuf,
     /// Where the tracker connects to.
@@ -262,12 +264,20 @@ impl Config {
         let shift_mm_per_hour = inside("align.shift_mm_per_hour", words.align.shift_mm_per_hour, 0.0, 20.0)?;
         let forbidden_inflation_mm =
             inside("perceive.forbidden_inflation_mm", words.perceive.forbidden_inflation_mm, 0.0, 10.0)?;
+        let follow_shift = words.align.follow_shift;
+        if let Source::Theatre(theatre) = &source {
+            ensure!(
+                follow_shift || theatre.intraoperative.is_none(),
+                "`source.mri.intraoperative` names a folder, and `align.follow_shift` is false; it must be true: tissue is where a new scan \
+                 shows it at that moment only"
+            );
+        }
         let mut config = Self {
             source,
             cutting_radius_mm,
             carving_radius_mm,
             shift_mm_per_hour,
-            follow_shift: words.align.follow_shift,
+            follow_shift,
             forbidden_inflation_mm,
             plan,
             greedy,
@@ -358,6 +368,7 @@ fn theatre(w: &words::TheatreWords, folder: &Path) -> anyhow::Result<Theatre> {
             .into_iter()
             .filter_map(|(modality, file)| Some((modality, folder.join(file.as_ref()?))))
             .collect(),
+        intraoperative: w.mri.intraoperative.as_ref().map(|name| folder.join(name)),
         anatomy: folder.join(&w.anatomy.file),
         tracking_address: w.tracking.address.parse().with_context(|| {
             format!("`source.tracking.address` is `{}`; such as 127.0.0.1:18944 is needed", w.tracking.address)

@@ -107,6 +107,8 @@ pub(super) struct MriWords {
     pub flair: Option<String>,
     pub t1: Option<String>,
     pub t2: Option<String>,
+    /// Where intraoperative examinations will come.
+    pub intraoperative: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 /// The rungs, as reports name them and as people do.
 const RUNGS: [(&str, &str); 4] = [
     ("static", "static: preoperative segmentation, less what the tip swept"),
-    ("reregistered", "+ begun anew with one MRI at half of the core"),
-    ("surface_shift", "+ surface shift, between scans, without that MRI"),
+    ("reregistered", "+ begun anew with each intraoperative MRI"),
+    ("surface_shift", "+ surface shift, between scans"),
     ("classical", "the classical estimator, with the microscope's evidence"),
 ];
 
@@ -157,7 +157,7 @@ mod tests {
         let page = markdown(&files, "bregma scenario ladder").expect("reports");
         assert!(page.contains("|  | home | foreign |") && page.contains("| cases | 2 | 1 |"), "{page}");
         assert!(page.contains("| 3.00 (+0 %; better in 1 of 2) | 3.00 (+0 %; better in 0 of 1) |"), "{page}");
-        assert!(page.contains("one MRI at half of the core | – | – |") && page.contains("home: 1, 2"), "{page}");
+        assert!(page.contains("each intraoperative MRI | – | – |") && page.contains("home: 1, 2"), "{page}");
         let other = file("e.json", report("home", 3, [1.0, 1.0], "standard"));
         let why = markdown(&[files[0].clone(), other], "").expect_err("another suite").to_string();
         assert!(why.contains("e.json") && why.contains("standard"), "{why}");

@@ -104,7 +104,7 @@ pub fn start(
     } else {
         None
     };
-    let supervisor = Supervisor::hang(&mut topics);
+    let supervisor = Supervisor::hang(&mut topics, events.clone());
     if recorded {
         encoded_to.record = Some(taps.lane("encoded to record"));
     }

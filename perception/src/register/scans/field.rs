@@ -208,28 +208,6 @@ fn neighbours(lattice: &Grid, node: usize) -> Vec<usize> {
     beside.collect()
 }
 
-/// Of every node to the next that is marked, mm, along edges and diagonals of cells (weights 3, 4, 5 over 3: Borgefors, CVGIP 34, 1986;
-/// right to 7 %). Infinite where none is.
-pub(super) fn distances(lattice: &Grid, marked: &[bool]) -> Vec<f32> {
-    let mut far: Vec<f32> = marked.iter().map(|m| if *m { 0.0 } else { f32::INFINITY }).collect();
-    let before: Vec<([isize; 3], f32)> = (0..13_isize)
-        .map(|n| [n % 3 - 1, n / 3 % 3 - 1, n / 9 - 1])
-        .map(|off| (off, (2.0 + off.iter().map(|o| o.abs()).sum::<isize>() as f32) / 3.0 * lattice.spacing_mm as f32))
-        .collect();
-    let mut pass = |node: usize, sign: isize| {
-        let at = lattice.voxel(node);
-        for (off, step) in &before {
-            let to: [usize; 3] = std::array::from_fn(|a| at[a].wrapping_add_signed(sign * off[a]));
-            if (0..3).all(|a| to[a] < lattice.dims[a]) {
-                far[node] = far[node].min(far[lattice.index(to)] + step);
-            }
-        }
-    };
-    (0..lattice.len()).for_each(|node| pass(node, 1));
-    (0..lattice.len()).rev().for_each(|node| pass(node, -1));
-    far
-}
-
 /// The eight nodes around a point with their shares, at the border those on it.
 fn corners(lattice: &Grid, at: &Point3<f64>) -> [(usize, f64); 8] {
     let c = lattice.coordinates(at);

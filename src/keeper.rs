@@ -1,13 +1,17 @@
 //! Keeps the registration: what the flow may believe of how the patient lies, until there is a reason not to.
 //!
 //! ```text
-//!  register ─► [kept] ── the reference array moved, or a landmark was touched elsewhere ─► [lost: expired, gate on Hold]
-//!                ▲                                                                              │
-//!                └───────────────────────────── registered anew ◄───────────────────────────────┘
+//!  register ─► [unchecked: nothing arms] ── a landmark is touched where it should be ─► [kept]
+//!
+//!              [kept] ── the reference array moved, or a landmark was touched elsewhere ─► [lost: expired, gate on Hold]
+//!                                                                                              │
+//!              [unchecked] ◄──────────────────── registered anew ◄─────────────────────────────┘
 //! ```
 //! It is one of the edges: the tracker's poses of the reference array come in, registrations go out. A registration that no longer
 //! holds is published once more, expired; so align makes no more frames, the validator approves nothing, and the gate holds at
 //! once with [`Reason::RegistrationLost`]. A new one takes effect without a restart, and the array's place is learnt anew with it.
+//!
+//! A registration that was checked elsewhere, as by `register check --keep`, begins as kept.
 //!
 //! **Not protected against:** what [`watch`](bregma_perception::register::watch) is not.
 
@@ -16,11 +20,13 @@ mod file;
 pub use file::RegistrationFile;
 
 use crate::events::Events;
+use anyhow::Context;
 use bregma_core::faults::Reason;
 use bregma_core::flow::{ReferencePose, Registration, TrackingStatus};
 use bregma_core::runner::Latches;
 use bregma_core::time::Instant;
 use bregma_core::topic::Publisher;
+use bregma_perception::register::check::{self, Demand, Touch};
 use bregma_perception::register::watch::{Bump, State, Watch};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +37,7 @@ pub struct Keeper(Arc<Mutex<Kept>>);
 struct Kept {
     registration: Option<Registration>,
     lost: bool,
+    unchecked: bool,
     watch: Watch,
     noisy: bool,
     out: Publisher<Registration>,
@@ -45,7 +52,8 @@ impl Keeper {
     /// Never with a usual [`Bump`].
     pub fn new(out: Publisher<Registration>, latches: Latches, events: Events) -> anyhow::Result<Self> {
         let watch = Watch::new(Bump::USUAL)?;
-        let kept = Kept { registration: None, lost: false, watch, noisy: false, out, latches, events };
+        let kept =
+            Kept { registration: None, lost: false, unchecked: false, watch, noisy: false, out, latches, events };
         Ok(Self(Arc::new(Mutex::new(kept))))
     }
 
@@ -54,13 +62,59 @@ impl Keeper {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The patient was registered, first or anew.
+    /// The patient was registered, first or anew, and it was seen that it holds.
     pub fn register(&self, registration: Registration) {
+        self.begin(registration, false);
+    }
+
+    /// The patient was registered, first or anew; until [`Self::check`] nothing arms.
+    pub fn register_unchecked(&self, registration: Registration) {
+        self.begin(registration, true);
+    }
+
+    fn begin(&self, registration: Registration, unchecked: bool) {
         let mut kept = self.kept();
+        kept.unchecked = unchecked;
+        if unchecked {
+            kept.latches.latch(Reason::RegistrationUnchecked);
+        } else {
+            kept.latches.clear(Reason::RegistrationUnchecked);
+        }
         kept.watch.learn();
         (kept.registration, kept.lost, kept.noisy) = (Some(registration), false, false);
         kept.out.publish(registration);
         kept.latches.clear(Reason::RegistrationLost);
+    }
+
+    /// Whether nobody has touched a landmark since it was made.
+    #[must_use]
+    pub fn unchecked(&self) -> bool {
+        self.kept().unchecked
+    }
+
+    /// Landmarks were touched: the registration holds from now on, or is withdrawn.
+    ///
+    /// # Errors
+    /// When there is nothing to judge by; nothing has changed then.
+    pub fn check(&self, now: Instant, touches: &[Touch], demand: Demand) -> anyhow::Result<()> {
+        let mut kept = self.kept();
+        let held =
+            kept.registration.filter(|_| !kept.lost).context("there is no registration that could be checked")?;
+        let checked = check::check(touches, held.patient_from_reference.isometry(), demand)?;
+        let worst_mm = checked.landmarks.iter().map(|l| l.off.norm()).fold(0.0, f64::max);
+        if !checked.within() {
+            let Demand { limit_mm, .. } = demand;
+            let why = format!(
+                "a landmark was touched {worst_mm:.1} mm from where it should be; at most {limit_mm} mm is right"
+            );
+            kept.withdraw(now, &why);
+            return Ok(());
+        }
+        kept.unchecked = false;
+        kept.latches.clear(Reason::RegistrationUnchecked);
+        kept.events
+            .say(now, format!("the registration holds: {} landmarks touched within {worst_mm:.1} mm", touches.len()));
+        Ok(())
     }
 
     /// Against gravity, by the registration that is held.
@@ -181,5 +235,42 @@ mod tests {
         assert_eq!(registrations.take().map(|r| r.value.expires), Some(registration.expires));
         keeper.withdraw(Instant::START + Duration::from_secs(16), "a landmark was touched 4 mm away");
         assert!(keeper.lost());
+    }
+
+    #[test]
+    fn nothing_arms_before_a_landmark_was_touched_where_it_should_be() {
+        let mut out = Publisher::new(5, "registration");
+        let mut registrations = out.subscribe("test", 8, Overflow::Refuse);
+        let (latches, events) = (Latches::default(), Events::default());
+        let keeper = Keeper::new(out, latches.clone(), events.clone()).expect("usual");
+        let demand = Demand { limit_mm: 2.0, fle_mm: 0.5 };
+        let touch = |off: f64| Touch {
+            name: "nasion".to_owned(),
+            scan: nalgebra::Point3::new(0.0, -90.0, 0.0),
+            touched: nalgebra::Point3::new(off, -90.0, 0.0),
+            tre_mm: 0.8,
+        };
+        assert!(keeper.check(Instant::START, &[touch(0.0)], demand).is_err(), "nobody was registered");
+        let registration = Registration {
+            patient_from_reference: Pose::identity(),
+            fre: Millimetres::constant(0.5),
+            predicted_tre: Millimetres::constant(0.8),
+            up: None,
+            registered: Instant::START,
+            expires: Instant::START + Duration::from_secs(3600),
+        };
+        let waits = || latches.read().has(Reason::RegistrationUnchecked);
+        keeper.register_unchecked(registration);
+        assert!(keeper.unchecked() && waits() && registrations.take().is_some(), "displays may show it");
+        assert!(keeper.check(Instant::START, &[], demand).is_err() && waits(), "nothing was touched");
+        keeper.check(Instant::START, &[touch(0.6)], demand).expect("touched");
+        assert!(!keeper.unchecked() && !waits() && !keeper.lost());
+        assert!(events.since(0)[0].words.contains("holds: 1 landmarks touched within 0.6 mm"));
+        // Made anew, it is to be seen anew; one that is off is withdrawn.
+        keeper.register_unchecked(registration);
+        keeper.check(Instant::START, &[touch(2.5)], demand).expect("touched");
+        assert!(keeper.lost() && waits() && latches.read().has(Reason::RegistrationLost));
+        keeper.register(registration);
+        assert!(!waits() && !keeper.lost(), "checked elsewhere");
     }
 }

@@ -31,6 +31,7 @@ use bregma_ingest::mri;
 use bregma_patient::{ImportedAnatomy, Patient, SharedWorld, World};
 use bregma_perception::distance::Distances;
 use bregma_perception::perceive::Estimator;
+use bregma_perception::register::check::{Demand, Touch};
 use bregma_physics::Approved;
 use bregma_planning::{Greedy, Planner};
 use engines::Engines;
@@ -233,6 +234,14 @@ pub struct Supervisor {
     events: Events,
 }
 
+/// How far off a landmark may be, mm, and how well one is touched: the defaults of `register check`.
+const CHECK: Demand = Demand { limit_mm: 2.0, fle_mm: 1.0 };
+
+fn touch(landmark: bregma_patient::TouchedLandmark) -> Touch {
+    let bregma_patient::TouchedLandmark { name, scan, touched, tre_mm } = landmark;
+    Touch { name: name.to_owned(), scan, touched, tre_mm }
+}
+
 /// Time between two looks of the surgeon into the wound.
 const GLANCE: Duration = Duration::from_millis(250);
 
@@ -270,9 +279,14 @@ impl Supervisor {
     ) -> Option<Taken> {
         if now >= self.looks {
             self.looks = now + GLANCE;
-            self.surgeon.sees_registration(now, keeper.lost());
+            self.surgeon.sees_registration(now, keeper.lost(), keeper.unchecked());
             if self.surgeon.registers(now) {
-                keeper.register(world.register_anew());
+                keeper.register_unchecked(world.register_anew());
+            } else if self.surgeon.checks(now) {
+                let touches: Vec<Touch> = world.touch_landmarks().into_iter().map(touch).collect();
+                if let Err(why) = keeper.check(now, &touches, CHECK) {
+                    self.events.say(now, format!("no landmark was checked: {why:#}"));
+                }
             }
             self.surgeon.sees_wound(now, world.sight());
             if self.surgeon.treats() {
@@ -412,7 +426,7 @@ pub fn open_doors(
     } = doors;
     anatomy.publish(Arc::clone(&theatre.anatomy));
     let keeper = Keeper::new(registration, latches.clone(), events.clone())?;
-    theatre.registration.into_iter().for_each(|registration| keeper.register(registration));
+    theatre.registration.into_iter().for_each(|registration| keeper.register_unchecked(registration));
     let examinations = Examinations::after(volumes, Arc::clone(&theatre.anatomy), scans, events.clone(), pace)?;
     let arm = ArmEdge {
         arm: Box::new(world.arm()),

@@ -33,6 +33,8 @@ const REGISTERS: Duration = Duration::from_secs(45);
 /// Bringing the scanner, scanning and registering takes so long. In a real theatre it is 24 minutes at low field; simulated removals are
 /// shortened likewise.
 const SCANS: Duration = Duration::from_secs(60);
+/// Touching a landmark with the pointer takes so long.
+const TOUCHES: Duration = Duration::from_secs(3);
 /// Within that time the arm must be out of the head.
 const OUT_WITHIN: Duration = Duration::from_secs(120);
 
@@ -75,6 +77,8 @@ pub struct Surgeon {
     /// Whether the registration no longer holds, and since when landmarks are touched again.
     unregistered: bool,
     touching: Option<Instant>,
+    /// Since when a landmark is touched to see that a registration holds, which nothing arms without.
+    checking: Option<Instant>,
     handovers: u64,
     /// How many scans there is time for, and how many were taken up.
     scans_left: u32,
@@ -126,8 +130,9 @@ impl Surgeon {
         self.ended.get_or_insert(ended);
     }
 
-    /// The display says whether the registration still holds.
-    pub fn sees_registration(&mut self, now: Instant, lost: bool) {
+    /// The display says whether the registration still holds, and whether nobody has seen that it does.
+    pub fn sees_registration(&mut self, now: Instant, lost: bool, unchecked: bool) {
+        self.checking = (unchecked && !lost && self.seen_scene).then(|| self.checking.unwrap_or(now));
         self.unregistered = lost;
         self.touching = (lost && self.care == Care::Treating).then(|| self.touching.unwrap_or(now));
         if lost && self.care == Care::Watching && self.seen_scene && self.ended.is_none() {
@@ -140,6 +145,12 @@ impl Surgeon {
     #[must_use]
     pub fn registers(&self, now: Instant) -> bool {
         self.touching.and_then(|since| now.since(since)).is_some_and(|age| age >= REGISTERS)
+    }
+
+    /// Whether a landmark was touched just now, for the check before arming.
+    #[must_use]
+    pub fn checks(&self, now: Instant) -> bool {
+        self.checking.and_then(|since| now.since(since)).is_some_and(|age| age >= TOUCHES)
     }
 
     /// Whether a scan is to be made just now.
@@ -272,6 +283,11 @@ impl Surgeon {
             return order;
         }
         let order = match sent.state {
+            // A landmark is touched first.
+            GateState::Disarmed if self.checking.is_some() => {
+                self.moved = Some(now);
+                return None;
+            }
             GateState::Disarmed => Order::Arm,
             GateState::Hold => {
                 if sent.reason == Some(bregma_core::faults::Reason::HeldTooLong) {
@@ -354,12 +370,27 @@ mod tests {
     }
 
     #[test]
+    fn a_landmark_is_touched_before_arming() {
+        let mut surgeon = Surgeon::new();
+        surgeon.sees_registration(at(0), false, true);
+        assert!(!surgeon.checks(at(60_000)), "nothing is on the display yet");
+        surgeon.sees_scene();
+        surgeon.sees_registration(at(1000), false, true);
+        assert_eq!(surgeon.orders(at(1000), &sent(GateState::Disarmed, false)), None);
+        assert!(!surgeon.checks(at(3900)) && surgeon.checks(at(4000)));
+        assert_eq!(surgeon.orders(at(4000), &sent(GateState::Disarmed, false)), None);
+        surgeon.sees_registration(at(4250), false, false);
+        assert!(!surgeon.checks(at(4250)));
+        assert_eq!(surgeon.orders(at(4250), &sent(GateState::Disarmed, false)), Some(Order::Arm));
+    }
+
+    #[test]
     fn without_a_registration_the_arm_comes_out_and_the_landmarks_are_touched_again() {
         let mut surgeon = Surgeon::new();
         surgeon.sees_scene();
-        surgeon.sees_registration(at(0), false);
+        surgeon.sees_registration(at(0), false, false);
         assert!(surgeon.pedal());
-        surgeon.sees_registration(at(1000), true);
+        surgeon.sees_registration(at(1000), true, false);
         surgeon.sees_wound(at(1000), SurgeonSight { inside: true, ..SurgeonSight::default() });
         assert!(!surgeon.pedal() && !surgeon.registers(at(1000)));
         assert_eq!(surgeon.orders(at(1500), &sent(GateState::Hold, false)), None);
@@ -367,12 +398,12 @@ mod tests {
         surgeon.sees_wound(at(9000), SurgeonSight::default());
         assert_eq!(surgeon.orders(at(9000), &sent(GateState::Armed, false)), Some(Order::Disarm));
         assert_eq!(surgeon.orders(at(9600), &sent(GateState::Disarmed, false)), None);
-        surgeon.sees_registration(at(9750), true);
+        surgeon.sees_registration(at(9750), true, false);
         surgeon.sees_wound(at(9750), SurgeonSight::default());
-        surgeon.sees_registration(at(50_000), true);
+        surgeon.sees_registration(at(50_000), true, false);
         assert!(!surgeon.pedal() && !surgeon.registers(at(50_000)) && surgeon.registers(at(54_750)));
         assert_eq!(surgeon.orders(at(54_900), &sent(GateState::Disarmed, false)), None);
-        surgeon.sees_registration(at(55_000), false);
+        surgeon.sees_registration(at(55_000), false, false);
         surgeon.sees_wound(at(55_000), SurgeonSight::default());
         assert_eq!(surgeon.orders(at(56_000), &sent(GateState::Disarmed, false)), Some(Order::Arm));
         assert_eq!((surgeon.handovers(), surgeon.ended()), (1, None));

@@ -177,6 +177,7 @@ const fn keeps_from_leaving(reason: Reason) -> bool {
         | Reason::LineOfSightLost
         | Reason::Ordered
         | Reason::HeldTooLong
-        | Reason::RegistrationLost => false,
+        | Reason::RegistrationLost
+        | Reason::RegistrationUnchecked => false,
     }
 }

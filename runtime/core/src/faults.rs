@@ -109,6 +109,8 @@ reasons! {
     InstrumentDisagrees = 23, Stop, "the instrument's energy is not what was commanded";
     /// The reference array has moved, or a touched landmark lay elsewhere: nothing says where the patient is.
     RegistrationLost = 24, Hold, "the registration no longer holds";
+    /// No known landmark was touched since the patient was registered: nobody has seen that the registration holds.
+    RegistrationUnchecked = 25, Hold, "no landmark was touched since the registration";
 }
 
 impl fmt::Display for Reason {

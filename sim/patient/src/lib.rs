@@ -36,6 +36,6 @@ pub use tumour::{TumourModel, TumourSettings};
 pub use world::{
     ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, Fault, FaultError, FaultKind, FaultPlan, InstrumentFigures,
     InstrumentHandle, InstrumentSettings, Lesson, MARGIN_MAX_MM, MarginErrors, MicroscopeHandle, Outcome, PedalHandle,
-    STEP, ScannerHandle, SharedWorld, SurgeonSight, TrackerHandle, TrackerSettings, World, WorldSettingError,
-    WorldSettings,
+    STEP, ScannerHandle, SharedWorld, SurgeonSight, TouchedLandmark, TrackerHandle, TrackerSettings, World,
+    WorldSettingError, WorldSettings,
 };

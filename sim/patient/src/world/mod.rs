@@ -480,6 +480,26 @@ impl SharedWorld {
         world.registration.up = up;
         world.registration
     }
+    /// Known landmarks touched with the pointer, as the reference array sits now: bone beside the planned craniotomy, to which the skull
+    /// gives no way. With the pointer's error; the registration errs by itself.
+    #[must_use]
+    pub fn touch_landmarks(&self) -> Vec<TouchedLandmark> {
+        let world = self.lock();
+        let mut draws = Draws::new(world.patient.seed() ^ world.now.nanos() ^ 0x70, Purpose::Register);
+        let reference_from_patient = world.tracker.patient_from_reference().isometry().inverse();
+        let (entry, outward) = (world.patient.corridor.entry, world.patient.craniotomy.outward);
+        let side = outward.cross(&if outward.x.abs() < 0.7 { Vector3::x() } else { Vector3::y() }).normalize();
+        let error_mm = if world.settings.registration_tre_mm > 0.0 { POINTER_ERROR_MM / 3.0_f64.sqrt() } else { 0.0 };
+        let beside = [("first", side), ("second", outward.cross(&side)), ("third", -side)];
+        beside
+            .map(|(name, direction)| {
+                let scan = entry + direction * (world.patient.craniotomy.radius_mm + BESIDE_CRANIOTOMY_MM);
+                let touched = reference_from_patient * scan + draws.normals(error_mm);
+                let tre_mm = world.settings.registration_tre_mm.max(0.1);
+                TouchedLandmark { name, scan, touched, tre_mm }
+            })
+            .into()
+    }
     /// What the arm executed, by its own log. Independent of what the runtime records.
     #[must_use]
     pub fn arm_log(&self) -> Vec<ArmLogEntry> {
@@ -508,6 +528,24 @@ impl SharedWorld {
     pub fn removal_rate_scale(&self) -> f64 {
         self.lock().settings.removal_rate_scale
     }
+}
+
+/// Error of a landmark touched with the pointer, root mean square length, mm: a tracked pointer's 0.3 to 0.5 mm and the hand's.
+const POINTER_ERROR_MM: f64 = 0.7;
+/// From the craniotomy's rim to the landmarks that are touched, mm.
+const BESIDE_CRANIOTOMY_MM: f64 = 15.0;
+
+/// A known landmark, touched with the pointer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TouchedLandmark {
+    /// Which.
+    pub name: &'static str,
+    /// Where the scan shows it, patient LPS, mm.
+    pub scan: Point3<f64>,
+    /// Where the pointer touched it, in the reference array's coordinates, mm.
+    pub touched: Point3<f64>,
+    /// Predicted error of the registration there, root mean square length, mm.
+    pub tre_mm: f64,
 }
 
 /// The registration that is made of the reference array's true place.

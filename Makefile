@@ -120,15 +120,15 @@ bench-register: build bench-register-env
 	@mkdir -p $(OUT)
 	$(BREGMA) bench registration --peers --report $(OUT)/bench-registration.json --table docs/registration-bench.md
 
-# What takes long keeps its lines in out/ and goes on where it was interrupted.
+# What takes long keeps its lines and goes on where it was interrupted; the ladder's cases are kept with its page.
 register-tables: bench-register
 	$(BREGMA) register table --out docs/registration.md
 	$(BREGMA) register shift-table --cases 50 --first-seed 1000000 --seconds 5 --out docs/brain-shift.md
 	$(BREGMA) register scans-table --cases 50 --first-seed 1000000 --kept $(OUT)/scans-table.jsonl --out docs/scans.md
 	for world in home foreign; do \
 	  $(BREGMA) scenario run --suite tests/scenarios/lifelike.toml --cases 50 --first-seed 1000000 --world $$world \
-	    --report $(OUT)/ladder-$$world.json; done
-	$(BREGMA) scenario ladder $(OUT)/ladder-home.json $(OUT)/ladder-foreign.json --out docs/ladder.md
+	    --report docs/ladder/$$world.json --resume; done
+	$(BREGMA) scenario ladder docs/ladder/home.json docs/ladder/foreign.json --out docs/ladder.md
 
 # Not having them fails no bench: the bench says who was not run, and why.
 bench-register-env:

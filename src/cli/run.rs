@@ -68,7 +68,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
     let mut scanner = Scanner {
         folder: sources.intraoperative.as_deref().map(Folder::new),
         examinations: Examinations::after(&volumes, anatomy, doors.volumes, running.events.clone(), Pace::Beside)?,
-        waiting: None,
+        due: Instant::START,
     };
     if let Some(folder) = &sources.intraoperative {
         say(format!("intraoperative scans are taken up from {}", folder.display()));
@@ -175,14 +175,14 @@ struct Scanner {
     folder: Option<Folder>,
     examinations: Examinations,
     /// When to look again.
-    waiting: Option<Instant>,
+    due: Instant,
 }
 
 impl Scanner {
     fn look(&mut self, now: Instant, keeper: &Keeper, events: &Events) {
         let _ = self.examinations.look(now);
-        let Some(folder) = self.folder.as_mut().filter(|_| self.waiting.is_none_or(|due| now >= due)) else { return };
-        self.waiting = Some(now + READ);
+        let Some(folder) = self.folder.as_mut().filter(|_| now >= self.due) else { return };
+        self.due = now + READ;
         if self.examinations.busy() {
             return;
         }

@@ -230,6 +230,8 @@ pub struct Align {
     settings: Settings,
     /// The T1c in whose coordinates tissue rests.
     rest: Option<Scan>,
+    /// The newest FLAIR in those.
+    rest_flair: Option<Scan>,
     /// The newest T1c.
     t1c: Option<Scan>,
     flair: Option<Scan>,
@@ -280,6 +282,7 @@ impl Align {
             follower: settings.shift.map(|shift| Follower::new(shift, settings.camera.size_px)),
             settings,
             rest: None,
+            rest_flair: None,
             t1c: None,
             flair: None,
             t1: None,
@@ -327,6 +330,9 @@ impl Align {
                             arrived.rest = true;
                         }
                     }
+                    if volume.modality == Modality::Flair && volume.shift.is_none() {
+                        self.rest_flair = Some(scan.clone());
+                    }
                     *kept = Some(scan);
                 }
                 Err(why) => refused = Err(why),
@@ -343,6 +349,7 @@ impl Align {
     fn keep_only(&mut self, frame: FrameId) -> Result<(), Fault> {
         let scans = [
             (&mut self.rest, "the T1c scan"),
+            (&mut self.rest_flair, "the FLAIR scan"),
             (&mut self.t1c, "the T1c scan"),
             (&mut self.flair, "the FLAIR scan"),
             (&mut self.t1, "the T1 scan"),
@@ -486,7 +493,7 @@ impl Align {
             let rest = shift::Rest {
                 anatomy,
                 t1c: at_rest,
-                flair: self.flair.as_ref().filter(|f| f.volume().shift.is_none()),
+                flair: self.rest_flair.as_ref(),
                 camera: &self.settings.camera,
                 up: registration.up.map(|up| up.into()),
                 scan: t1c.volume().shift.as_ref(),

@@ -186,6 +186,17 @@ mod tests {
     use bregma_core::time::Duration;
     use bregma_core::units::Millimetres;
 
+    fn registration() -> Registration {
+        Registration {
+            patient_from_reference: Pose::identity(),
+            fre: Millimetres::constant(0.5),
+            predicted_tre: Millimetres::constant(0.8),
+            up: None,
+            registered: Instant::START,
+            expires: Instant::START + Duration::from_secs(3600),
+        }
+    }
+
     fn array(ms: u64, x: f64, status: TrackingStatus) -> ReferencePose {
         let place = Pose::from_parts(FrameId::SOLE, FrameId::SOLE, [x, 0.0, 1600.0], [0.0, 0.0, 0.0, 1.0]);
         let captured = Instant::START + Duration::from_millis(ms);
@@ -198,14 +209,7 @@ mod tests {
         let mut registrations = out.subscribe("test", 8, Overflow::Refuse);
         let (latches, events) = (Latches::default(), Events::default());
         let keeper = Keeper::new(out, latches.clone(), events.clone()).expect("usual");
-        let registration = Registration {
-            patient_from_reference: Pose::identity(),
-            fre: Millimetres::constant(0.5),
-            predicted_tre: Millimetres::constant(0.8),
-            up: None,
-            registered: Instant::START,
-            expires: Instant::START + Duration::from_secs(3600),
-        };
+        let registration = registration();
         keeper.register(registration);
         assert_eq!(registrations.take().map(|r| r.value), Some(registration));
         let hears = |from: u64, to: u64, x: f64, status| {
@@ -251,14 +255,7 @@ mod tests {
             tre_mm: 0.8,
         };
         assert!(keeper.check(Instant::START, &[touch(0.0)], demand).is_err(), "nobody was registered");
-        let registration = Registration {
-            patient_from_reference: Pose::identity(),
-            fre: Millimetres::constant(0.5),
-            predicted_tre: Millimetres::constant(0.8),
-            up: None,
-            registered: Instant::START,
-            expires: Instant::START + Duration::from_secs(3600),
-        };
+        let registration = registration();
         let waits = || latches.read().has(Reason::RegistrationUnchecked);
         keeper.register_unchecked(registration);
         assert!(keeper.unchecked() && waits() && registrations.take().is_some(), "displays may show it");

@@ -1,7 +1,8 @@
 //! A folder that a scanner's workstation exports to: each folder in it is one examination.
 //!
 //! `t1c.nii.gz` (or `.nii`, or a folder `t1c` with a DICOM series) is needed; `flair`, `t1` and `t2` may be beside it. An
-//! examination is read once nothing in it has changed for [`QUIET`]. **Nothing held is lost:** one that cannot be read is told, once, and read again when it changes.
+//! examination is read once nothing in it has changed for [`QUIET`]. **Nothing held is lost:** one that cannot be read is told, once,
+//! and read again when it changes.
 
 use anyhow::Context;
 use bregma_core::flow::{Modality, Volume};

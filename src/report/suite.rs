@@ -124,6 +124,7 @@ impl SuiteReport {
         same("suite", &ours.name, &theirs.name)?;
         same("world", &ours.world, &theirs.world)?;
         same("planner", &ours.planner, &theirs.planner)?;
+        same("number of scans", &ours.scans.to_string(), &theirs.scans.to_string())?;
         same("head", &format!("{:?}", ours.anatomy), &format!("{:?}", theirs.anatomy))?;
         same("config_hash", &self.head.config_hash, &other.head.config_hash)?;
         same("model_hash", &self.head.model_hash, &other.head.model_hash)?;

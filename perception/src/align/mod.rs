@@ -214,7 +214,7 @@ impl Default for In {
     }
 }
 
-/// Which scans came.
+/// Which scans came, until each was seen to.
 #[derive(Debug, Clone, Copy, Default)]
 struct Arrived {
     any: bool,
@@ -228,6 +228,7 @@ struct Arrived {
 #[derive(Debug)]
 pub struct Align {
     settings: Settings,
+    arrived: Arrived,
     /// The T1c in whose coordinates tissue rests.
     rest: Option<Scan>,
     /// The newest FLAIR in those.
@@ -281,6 +282,7 @@ impl Align {
             assembly,
             follower: settings.shift.map(|shift| Follower::new(shift, settings.camera.size_px)),
             settings,
+            arrived: Arrived::default(),
             rest: None,
             rest_flair: None,
             t1c: None,
@@ -302,10 +304,10 @@ impl Align {
         self.follower.as_ref().and_then(Follower::found)
     }
 
-    /// Takes the scans that came; says which of ours are among them.
-    fn take_scans(&mut self, volumes: &All<Arc<Volume>>, frame: Option<FrameId>) -> Result<Arrived, Fault> {
+    /// Takes the scans that came. Of several the sound ones are taken, whatever the others are.
+    fn take_scans(&mut self, volumes: &All<Arc<Volume>>, frame: Option<FrameId>) -> Result<(), Fault> {
         let followed = self.follower.is_some();
-        let mut arrived = Arrived::default();
+        let arrived = &mut self.arrived;
         let mut refused = Ok(());
         for volume in volumes.iter() {
             let (kept, what) = match volume.modality {
@@ -338,11 +340,7 @@ impl Align {
                 Err(why) => refused = Err(why),
             }
         }
-        // What was sound stays taken, so the region still has to follow it.
-        if arrived.any && refused.is_err() {
-            self.region.forget();
-        }
-        refused.map(|()| arrived)
+        refused
     }
 
     /// Drops scans that are not in the anatomy's frame: they came before it, or it has changed since.
@@ -469,15 +467,15 @@ impl Align {
         input.instrument.iter().for_each(|state| self.console.say(*state));
         let anatomy = input.anatomy.get();
         let scans = self.take_scans(&input.volumes, anatomy.map(|a| a.frame));
-        let Some(anatomy) = anatomy else { return scans.map(drop) };
+        let Some(anatomy) = anatomy else { return scans };
         let kept = self.keep_only(anatomy.frame);
-        let (Some(t1c), Some(at_rest)) = (&self.t1c, &self.rest) else { return scans.map(drop).and(kept) };
-        let arrived = *scans.as_ref().unwrap_or(&Arrived::default());
-        let (scans, scanned) = (scans.map(drop), t1c.volume().acquired);
+        let (Some(t1c), Some(at_rest)) = (&self.t1c, &self.rest) else { return scans.and(kept) };
+        let scanned = t1c.volume().acquired;
         let open_above_mm = self.settings.open_above_mm;
         let others = [self.flair.as_ref(), self.t1.as_ref(), self.t2.as_ref()];
-        self.region.follow(anatomy, t1c, others, arrived.any, open_above_mm, &mut *self.assembly)?;
-        if arrived.intraoperative {
+        self.region.follow(anatomy, t1c, others, self.arrived.any, open_above_mm, &mut *self.assembly)?;
+        self.arrived.any = false;
+        if std::mem::take(&mut self.arrived.intraoperative) {
             self.region.close_over(t1c, &anatomy.corridor, open_above_mm);
         }
 
@@ -498,7 +496,7 @@ impl Align {
                 up: registration.up.map(|up| up.into()),
                 scan: t1c.volume().shift.as_ref(),
             };
-            follower.begin(&rest, arrived.rest);
+            follower.begin(&rest, std::mem::take(&mut self.arrived.rest));
             self.region.shifts(follower.shift());
         }
         self.sweep_tips(&input.tips, registration)?;

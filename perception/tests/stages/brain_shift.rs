@@ -2,7 +2,7 @@
 
 use crate::theatre::{Theatre, at, picture, ranges, volume};
 use bregma_core::brain_shift::BrainShift;
-use bregma_core::flow::{Energy, Light, RangeImage, RoiFrame, Volume};
+use bregma_core::flow::{Energy, Light, Modality, RangeImage, RoiFrame, Volume};
 use bregma_core::topic::Numbered;
 use nalgebra::{Point3, Vector3};
 use std::sync::Arc;
@@ -144,7 +144,11 @@ fn an_intraoperative_scan_says_where_tissue_was_and_what_was_not_carved_after_al
     let next = still.aligned(picture(1900, Light::White, [150, 90, 80])).expect("align works").expect("a frame");
     assert_eq!(next.channel(0), first.channel(0));
 
-    theatre.align_in.volumes.set([Numbered { number: 2, value: Arc::new(scan) }]);
+    // A broken FLAIR beside it is refused, and costs nothing of what the T1c says.
+    let broken = Volume { modality: Modality::Flair, intensities: Vec::new(), ..scan.clone() };
+    let both = [(2, scan), (3, broken)].map(|(number, scan)| Numbered { number, value: Arc::new(scan) });
+    theatre.align_in.volumes.set(both);
+    theatre.aligned(picture(1750, Light::White, [150, 90, 80])).expect_err("a broken FLAIR");
     let after = theatre.aligned(picture(1800, Light::White, [150, 90, 80])).expect("align works").expect("a frame");
     assert_eq!((after.scanned, after.epoch), (at(1700), before.epoch + 1));
     assert!(!open(&after, kept) && open(&after, gone), "it shows tissue at one, fluid at the other");

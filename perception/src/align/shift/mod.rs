@@ -1,7 +1,7 @@
 //! Live brain shift: where tissue is now, from what brains do and what the microscope shows of the cortex.
 //!
 //! ```text
-//!  what brains do, or a scan since (model) ───┐
+//!  what brains do, or a scan since (model) ──┐
 //!  range image ─► places of the cortex       │
 //!  scan ─► its cortex (cortex) ──► (ranges) ─┤
 //!  what was carved of it ────────► (mouth) ──┼─► least squares (fit) ─► smoothed ─► BrainShift, when it has moved on

@@ -290,6 +290,16 @@ pub struct BenchRow {
     pub n: usize,
 }
 
+/// Makes the folder that a report is to be written into, so that what is wrong with it is said before the work.
+///
+/// # Errors
+/// When there can be none, naming it.
+pub fn make_room(path: &Path) -> anyhow::Result<()> {
+    use anyhow::Context;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {} for the report", folder.display()))
+}
+
 /// Writes a report as JSON, whole or not at all.
 ///
 /// # Errors

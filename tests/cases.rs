@@ -66,6 +66,9 @@ fn a_run_goes_on_with_its_report_and_shards_come_together() {
     assert!(status == 2 && text.contains("such as 2/4"), "{status}: {text}");
     let (status, text) = run(&["--resume"]);
     assert!(status == 2 && text.contains("--resume needs --report"), "{status}: {text}");
+    std::fs::write(folder.path().join("file"), "").expect("written");
+    let (status, text) = run(&["--report", "file/a.json"]);
+    assert!(status == 2 && text.contains("cannot make file for the report") && !text.contains("s CPU "), "{text}");
     for (shard, name) in [("1/2", "a.json"), ("2/2", "b.json")] {
         assert_eq!(run(&["--shard", shard, "--report", name]).0, 0);
     }

@@ -46,6 +46,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     let jobs = args.jobs.unwrap_or(cores);
     ensure!((1..=1024).contains(&jobs), "--jobs is {jobs}; it must lie in 1 to 1024");
 
+    args.report.as_deref().map_or(Ok(()), crate::report::make_room)?;
     let (config, source) = suite.configure()?;
     let head = args.anatomy.as_deref().map(super::anatomy).transpose()?;
     let shard = args.shard.unwrap_or(Shard { number: 1, of: 1 });

@@ -143,13 +143,19 @@ pub fn case(config: &Config, kind: WorldKind, seed: u64, seconds: f64) -> anyhow
     Ok(Case { cortex, core, ratios, found: align.followed(), look_ms: spent_ms / trace as f64 })
 }
 
-/// Watches all, and writes the page. `done` hears of each case.
+/// Watches all of these worlds, and writes the page. `done` hears of each case.
 ///
 /// # Errors
 /// As [`case`]; a seed that no patient grows from is named on the page, and no case.
-pub fn markdown(config: &Config, extent: Extent, command: &str, done: &dyn Fn()) -> anyhow::Result<String> {
+pub fn markdown(
+    config: &Config,
+    extent: Extent,
+    worlds: &[WorldKind],
+    command: &str,
+    done: &dyn Fn(),
+) -> anyhow::Result<String> {
     let mut out = format!("# Where tissue is\n\n`{command}`. All of it is *simulated*.\n");
-    for kind in [WorldKind::Home, WorldKind::Foreign] {
+    for kind in worlds.iter().copied() {
         let _ = writeln!(
             out,
             "\n## {}\n\n| seed | cortex: none | expected | followed | stated | core: none | expected | followed | stated | ranges / lines | step ms |\n|---|---|---|---|---|---|---|---|---|---|---|",

@@ -1,10 +1,11 @@
 //! `bregma register table`, `scans-table` and `shift-table`: pages of docs/, simulated.
 
-use super::super::Goal;
+use super::super::{Goal, WorldName};
 use super::write;
 use crate::registration::{self, Extent};
 use crate::shifts;
 use anyhow::ensure;
+use bregma_patient::WorldKind;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,9 @@ pub struct ShiftTableArgs {
     /// How long each is watched, s.
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub seconds: f64,
+    /// This world alone; both where none is named.
+    #[arg(long, value_enum)]
+    pub world: Option<WorldName>,
     /// Where the page is written.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -43,15 +47,20 @@ pub struct TableArgs {
 }
 
 pub(super) fn shift_table(args: &ShiftTableArgs) -> anyhow::Result<Goal> {
-    let ShiftTableArgs { cases, first_seed, seconds, .. } = *args;
+    let ShiftTableArgs { cases, first_seed, seconds, world, .. } = *args;
     ensure!((1..=10_000).contains(&cases), "--cases is {cases}; 1 to 10000 is right");
     ensure!((1.0..=3600.0).contains(&seconds), "--seconds is {seconds}; 1 to 3600 is right");
     let config = crate::config::Config::parse(crate::config::DEMO, Path::new("."))?;
-    let bar = ProgressBar::new(2 * cases as u64);
+    let worlds = world.map_or_else(|| vec![WorldKind::Home, WorldKind::Foreign], |world| vec![world.into()]);
+    let bar = ProgressBar::new((worlds.len() * cases) as u64);
     bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}")?);
-    let command = format!("bregma register shift-table --cases {cases} --first-seed {first_seed} --seconds {seconds}");
+    let mut command =
+        format!("bregma register shift-table --cases {cases} --first-seed {first_seed} --seconds {seconds}");
+    if let [only] = worlds[..] {
+        command += &format!(" --world {}", only.name());
+    }
     let extent = shifts::Extent { cases, first_seed, seconds };
-    let page = shifts::markdown(&config, extent, &command, &|| bar.inc(1))?;
+    let page = shifts::markdown(&config, extent, &worlds, &command, &|| bar.inc(1))?;
     bar.finish_and_clear();
     write(&args.out, page.as_bytes())?;
     Ok(Goal::Held)

@@ -111,8 +111,9 @@ pub struct Sequence {
     pub captured_s: Vec<f64>,
     /// As align gives them, `[T, C, 64, 64, 64]`; C as in [`bregma_core::flow::ROI_CHANNELS`].
     pub channels: Vec<f32>,
-    /// 1 where core has not been removed, `[T, 64, 64, 64]`.
-    pub residual_core: Vec<u8>,
+    /// What of the tumour has not been removed, by its number in BraTS, `[T, 64, 64, 64]`: 0 nothing, 1 necrosis, 2
+    /// infiltrated, 4 enhancing.
+    pub residual: Vec<u8>,
     /// 1 where tissue or fluid was opened or removed, `[T, 64, 64, 64]`.
     pub cavity: Vec<u8>,
     /// Signed distance to residual core, mm, positive outside, within ±10, `[T, 64, 64, 64]`.
@@ -132,7 +133,7 @@ impl Sequence {
             removed_share: 0.0,
             captured_s: Vec::with_capacity(frames),
             channels: Vec::with_capacity(room * ROI_CHANNEL_COUNT),
-            residual_core: Vec::with_capacity(room),
+            residual: Vec::with_capacity(room),
             cavity: Vec::with_capacity(room),
             tumour_margin: Vec::with_capacity(room),
             displacement: Vec::with_capacity(room * 3),

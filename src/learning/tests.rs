@@ -36,7 +36,7 @@ fn digest(s: &Sequence) -> Digest {
     let mut digester = Digester::new("test");
     let Missing { t1c, flair, t1, t2, video } = s.missing;
     digester.u64(s.number).u64(s.patient).f64(s.removed_share).f64s(&s.captured_s);
-    digester.bytes(&[t1c, flair, t1, t2, video].map(u8::from)).bytes(&s.residual_core).bytes(&s.cavity);
+    digester.bytes(&[t1c, flair, t1, t2, video].map(u8::from)).bytes(&s.residual).bytes(&s.cavity);
     for values in [&s.channels, &s.tumour_margin, &s.displacement] {
         digester.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
     }
@@ -62,11 +62,11 @@ fn a_visit_goes_from_a_whole_tumour_to_a_cavity_that_align_follows() {
     assert!(shares[0] < 0.3 && shares.is_sorted() && shares[2] > shares[0] + 0.1, "{shares:?}");
     for s in &sequences {
         assert_eq!(s.channels.len(), s.frames * ROI_CHANNEL_COUNT * ROI_VOXELS);
-        assert_eq!((s.residual_core.len(), s.cavity.len()), (s.frames * ROI_VOXELS, s.frames * ROI_VOXELS));
+        assert_eq!((s.residual.len(), s.cavity.len()), (s.frames * ROI_VOXELS, s.frames * ROI_VOXELS));
         assert_eq!((s.tumour_margin.len(), s.displacement.len()), (s.frames * ROI_VOXELS, 3 * s.frames * ROI_VOXELS));
         assert!(s.captured_s.is_sorted() && s.captured_s.len() == s.frames);
         assert!(s.channels.iter().chain(&s.displacement).all(|v| v.is_finite()));
-        assert!(s.tumour_margin.iter().zip(&s.residual_core).all(|(m, c)| (*m < 0.0) == (*c > 0)));
+        assert!(s.tumour_margin.iter().zip(&s.residual).all(|(m, r)| (*m < 0.0) == matches!(*r, 1 | 4)));
     }
     let last = &sequences[2];
     let at = (last.frames - 1) * ROI_CHANNEL_COUNT * ROI_VOXELS;

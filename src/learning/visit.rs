@@ -128,7 +128,7 @@ impl Visit {
             sequence.channels.extend_from_slice(&frame.channels);
             missing.take_from(&mut sequence.channels[from..]);
             sequence.captured_s.push(frame.captured.secs_f64());
-            sequence.residual_core.extend(lesson.residual_core);
+            sequence.residual.extend(lesson.residual);
             sequence.cavity.extend(lesson.cavity);
             sequence.tumour_margin.extend(lesson.tumour_margin);
             sequence.displacement.extend(lesson.displacement);

@@ -54,6 +54,17 @@ impl Label {
         matches!(self, Self::Enhancing | Self::Necrosis)
     }
 
+    /// As BraTS numbers it; 0 of what is no tumour.
+    #[must_use]
+    pub const fn brats(self) -> u8 {
+        match self {
+            Self::Necrosis => 1,
+            Self::Infiltrated => 2,
+            Self::Enhancing => 4,
+            _ => 0,
+        }
+    }
+
     const ALL: [Self; 8] = [
         Self::Outside,
         Self::Skull,

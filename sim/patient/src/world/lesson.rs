@@ -17,6 +17,9 @@ pub const MARGIN_MAX_MM: f32 = 10.0;
 /// What is true at every point of a grid now, x fastest.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Lesson {
+    /// What of the tumour has not been removed, `[D, H, W]`: 0 nothing, 1 necrosis, 2 infiltrated, 4 enhancing, as BraTS numbers
+    /// them (B. H. Menze et al., IEEE TMI 34, 2015). Residual core is 1 and 4.
+    pub residual: Vec<u8>,
     /// 1 where there is core that has not been removed, `[D, H, W]`.
     pub residual_core: Vec<u8>,
     /// 1 where tissue or fluid was opened before the start or has been removed since, `[D, H, W]`.
@@ -48,6 +51,7 @@ impl World {
     fn lesson(&self, grid: &Grid, believed: &BrainShift) -> Lesson {
         let (n, truth) = (grid.len(), &self.patient.truth);
         let mut lesson = Lesson {
+            residual: Vec::with_capacity(n),
             residual_core: Vec::with_capacity(n),
             cavity: Vec::with_capacity(n),
             tumour_margin: Vec::new(),
@@ -73,11 +77,12 @@ impl World {
                 }
                 let now = believed.now(&point(i));
                 let there = truth.grid.containing(&(now + off.cast::<f64>())).map(|v| truth.grid.index(v));
-                let (core, open) = there.map_or((false, false), |i| {
+                let (residual, open) = there.map_or((0, false), |i| {
                     let (label, solid) = (truth.labels[i], self.resection.state[i] == SOLID);
-                    (solid && label.core(), !solid && (label.tissue() || label == Label::Csf))
+                    (if solid { label.brats() } else { 0 }, !solid && (label.tissue() || label == Label::Csf))
                 });
-                lesson.residual_core.push(u8::from(core));
+                lesson.residual.push(residual);
+                lesson.residual_core.push(u8::from(matches!(residual, 1 | 4)));
                 lesson.cavity.push(u8::from(open));
             }
         }

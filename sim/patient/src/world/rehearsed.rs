@@ -87,6 +87,7 @@ fn a_lesson_is_the_truth_where_tissue_is_now() {
         let by_hand = margin_by_hand(&inner, &grid, index);
         assert!((lesson.tumour_margin[index] - by_hand).abs() < 1e-4, "{} {by_hand}", lesson.tumour_margin[index]);
         assert_eq!(lesson.residual_core[index] > 0, lesson.tumour_margin[index] < 0.0);
+        assert_eq!(lesson.residual_core[index] > 0, matches!(lesson.residual[index], 1 | 4));
         let state = inner
             .patient
             .truth
@@ -95,6 +96,8 @@ fn a_lesson_is_the_truth_where_tissue_is_now() {
             .map(|v| inner.resection.state[inner.patient.truth.grid.index(v)]);
         assert!(lesson.cavity[index] == 0 || state != Some(SOLID));
     }
+    let count = |kind: u8| lesson.residual.iter().filter(|r| **r == kind).count();
+    assert!(count(2) > 1000 && count(4) > 300, "{} infiltrated, {} enhancing", count(2), count(4));
     let farthest = lesson.displacement.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
     assert!((0.3..30.0).contains(&farthest), "{farthest} mm");
     assert!(lesson.cavity.iter().filter(|c| **c > 0).count() > 300);

@@ -22,3 +22,4 @@ pub mod perceive;
 pub mod region;
 pub mod register;
 pub mod scan;
+pub mod train;

@@ -8,10 +8,12 @@ pub use burn::backend::Wgpu;
 pub use burn::backend::{Autodiff, Flex};
 #[cfg(feature = "cuda")]
 pub use burn::backend::{Cuda, cuda::CudaDevice};
+pub use burn::grad_clipping::GradientClippingConfig;
 pub use burn::lr_scheduler;
-pub use burn::module::{AutodiffModule, Module, ModuleVisitor, Param, RunningState};
+pub use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, RunningState};
+pub use burn::optim::adaptor::OptimizerAdaptor;
 pub use burn::optim::{AdamW, AdamWConfig, GradientsAccumulator, GradientsParams, Optimizer};
-pub use burn::record::{BinBytesRecorder, FullPrecisionSettings, Record, Recorder};
+pub use burn::record::{BinBytesRecorder, FullPrecisionSettings, Record, Recorder, RecorderError};
 pub use burn::tensor::activation::{relu, sigmoid};
 pub use burn::tensor::backend::{AutodiffBackend, Backend};
 pub use burn::tensor::ops::FloatTensor;

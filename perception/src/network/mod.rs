@@ -235,15 +235,40 @@ impl<B: VoxelBackend> Network<B> {
 }
 
 /// splitmix64 (Steele, Lea and Flood 2014).
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    /// Uniform in [-1, 1).
-    fn next(&mut self) -> f32 {
+    /// From a seed.
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (((z ^ (z >> 31)) >> 40) as f32).mul_add(1.0 / (1 << 23) as f32, -1.0)
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in [-1, 1).
+    pub(crate) fn next(&mut self) -> f32 {
+        ((self.bits() >> 40) as f32).mul_add(1.0 / (1 << 23) as f32, -1.0)
+    }
+
+    /// Uniform in [0, 1).
+    pub(crate) fn share(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// One of the first `n` whole numbers.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        ((self.share() * n as f64) as usize).min(n.saturating_sub(1))
+    }
+
+    /// Of mean 0 and variance 1 (Box and Muller 1958).
+    pub(crate) fn normal(&mut self) -> f32 {
+        let (far, round) = (1.0 - self.share(), self.share() * std::f64::consts::TAU);
+        ((-2.0 * libm::log(far)).sqrt() * libm::cos(round)) as f32
     }
 }
 

@@ -11,6 +11,7 @@ mod register;
 pub mod replay;
 pub mod run;
 pub mod scenario;
+mod train;
 
 use anyhow::Context;
 use bregma_patient::{ImportedAnatomy, WorldKind, import_anatomy};
@@ -104,6 +105,9 @@ Examples:
         #[arg(long)]
         verify: bool,
     },
+    /// Weights, from digital patients.
+    #[command(subcommand)]
+    Train(train::TrainCommand),
     /// Measurements.
     #[command(after_help = "\
 Examples:
@@ -463,6 +467,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Patient(PatientCommand::Gallery(args)) => patient::gallery(&args),
         Command::Inspect { file } => inspect::run(&file),
         Command::Replay { file, verify } => replay::run(&file, verify),
+        Command::Train(command) => train::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::Register(command) => register::run(&command),
     }

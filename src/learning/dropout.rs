@@ -46,10 +46,12 @@ pub struct Missing {
 const T1C: usize = 0;
 const FLAIR: usize = 1;
 const FLUORESCENCE: usize = 3;
-const SEEN_AGE: usize = 4;
+pub(super) const SEEN_AGE: usize = 4;
 const T1: usize = 5;
 const T2: usize = 6;
 const REDNESS: usize = 7;
+/// Of T1c, FLAIR, T1 and T2.
+pub(super) const SCANS: [usize; 4] = [T1C, FLAIR, T1, T2];
 const _: () = assert!(ROI_CHANNEL_COUNT == 9, "another channel may lack its source, too");
 
 impl Dropout {

@@ -5,16 +5,19 @@
 //!                          └───────────── ground truth, where tissue is now ────────────────────────┘
 //! ```
 //! A [`visit::Visit`] is one removal in the home world with its shift, cut into sequences of `frames` frames
-//! each; [`stream::Stream`] plays visits on all cores and hands their sequences out in order. **Nothing here
+//! each, behind some frames of her scans alone; [`stream::Stream`] plays visits on all cores and hands their sequences out in order. **Nothing here
 //! can be set to the foreign world**: what is learnt never saw it. **Determinism:** a sequence follows from
 //! [`Settings`], the patients and its number; threads change nothing. **Units and frames:** mm, patient LPS,
 //! tensors as `[.., D, H, W]`, x fastest, on the frame's grid of 64³ at 1.25 mm. **Allocation:** 39 MB a
 //! sequence of 4; as many theatres as `abreast`. **Not modelled:** intraoperative scans, and a region that
 //! moves.
 
+mod curves;
 pub mod dropout;
+pub mod lessons;
 pub mod patients;
 pub mod stream;
+pub mod training;
 pub mod visit;
 
 use bregma_core::digest::Digester;
@@ -30,6 +33,9 @@ pub struct Settings {
     pub frames: usize,
     /// Sequences of one visit: more of them share the cost of setting the theatre up.
     pub sequences: usize,
+    /// Frames of a visit's scans alone, anywhere in the head and before anything is opened; they come first, each a
+    /// sequence of one frame.
+    pub scans: usize,
     /// Theatres that are played in turn; part of the order, whatever the number of threads.
     pub abreast: usize,
     /// Shortest and longest simulated time between two frames, s; drawn log-uniformly for each sequence.
@@ -52,6 +58,7 @@ impl Default for Settings {
             seed: 1,
             frames: 4,
             sequences: 16,
+            scans: 0,
             abreast: 2,
             gap_s: [0.25, 1.5],
             opened_minutes: [0.0, 120.0],
@@ -74,6 +81,7 @@ impl Settings {
         };
         inside("frames", self.frames as f64, 1.0, 64.0)?;
         inside("sequences", self.sequences as f64, 1.0, 1024.0)?;
+        inside("scans", self.scans as f64, 0.0, 1024.0)?;
         inside("abreast", self.abreast as f64, 1.0, 256.0)?;
         inside("gap_s[0]", self.gap_s[0], 0.04, self.gap_s[1])?;
         inside("gap_s[1]", self.gap_s[1], self.gap_s[0], 30.0)?;

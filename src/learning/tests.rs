@@ -121,3 +121,30 @@ fn seeds_that_claims_are_made_on_are_not_learnt_from() {
         assert!(refused.to_string().contains("are for learning"), "{refused}");
     }
 }
+
+#[test]
+fn scans_alone_come_first_and_show_a_whole_tumour_and_no_theatre() {
+    let dropout = Dropout { t1c: 0.0, flair: 0.0, t1: 0.0, t2: 1.0, video: 0.0 };
+    let settings = Settings { abreast: 1, scans: 2, sequences: 1, dropout, ..short() };
+    let sequences = made(&settings, 1, 4);
+    assert_eq!(
+        sequences.iter().map(|s| s.frames).collect::<Vec<_>>(),
+        [1, 1, 2, 1],
+        "the next visit begins with scans, too"
+    );
+    let near = &sequences[0];
+    assert!(near.residual.iter().filter(|r| **r == 4).count() > 300 && near.cavity.iter().all(|c| *c == 0));
+    let channel = |c: usize| &near.channels[c * ROI_VOXELS..][..ROI_VOXELS];
+    let constant = [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
+    for (c, value) in constant.into_iter().enumerate() {
+        let is = channel(c).iter().all(|v| *v == value);
+        assert_eq!(is, !matches!(c, 0 | 1 | 5), "channel {c}");
+    }
+    let of = |kind: u8| {
+        let here = near.residual.iter().zip(channel(0)).filter(|(r, _)| **r == kind).map(|(_, z)| f64::from(*z));
+        let (n, sum) = here.fold((0_u32, 0.0), |(n, sum), z| (n + 1, sum + z));
+        sum / f64::from(n.max(1))
+    };
+    assert!(of(4) > of(2) + 0.5, "what enhances does so on T1c: {} {}", of(4), of(2));
+    assert_eq!(digest(near), digest(&made(&settings, 1, 1)[0]));
+}

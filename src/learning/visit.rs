@@ -4,13 +4,17 @@
 //! stage of its own, so that they reach from the beginning of the removal to its end, whatever the core's size.
 //! **Allocation:** about 0.3 GB: patient, scans, theatre.
 
+use super::dropout::{self, Missing};
 use super::patients::Patients;
 use super::{Sequence, Settings, draw};
 use crate::config::Config;
 use crate::session::{self, Theatre};
 use anyhow::Context;
 use bregma_core::devices::{Camera, Instrument, Tracker};
-use bregma_core::flow::{Energy, InstrumentState, Light, Modality, RangeImage, RoiFrame, TipPose, TraceId, VideoFrame};
+use bregma_core::flow::{
+    Energy, InstrumentState, Light, Modality, ROI_CHANNEL_COUNT, ROI_VOXELS, RangeImage, RoiFrame, TipPose, TraceId,
+    VideoFrame, roi_grid,
+};
 use bregma_core::pool::Pool;
 use bregma_core::stage::Stage;
 use bregma_core::time::{Duration, Instant};
@@ -20,6 +24,9 @@ use bregma_patient::{
     WorldSettings,
 };
 use bregma_perception::align::{self, Align};
+use bregma_perception::bits::VoxelBits;
+use bregma_perception::scan::Scan;
+use nalgebra::{Point3, Vector3};
 use std::sync::Arc;
 
 /// How often devices are polled, as the runtime does.
@@ -35,6 +42,13 @@ const HASTE: f64 = 12.0;
 const LOOKED: Duration = Duration::from_millis(400);
 /// A stage that is not reached by then is left as it is.
 const STAGE_MAX: Duration = Duration::from_secs(40);
+
+/// Scans alone are cut out around the target, within so much along each axis.
+const NEAR_MM: f64 = 25.0;
+/// Or within so much, which is most of the head.
+const ANYWHERE_MM: f64 = 70.0;
+/// What is missing is drawn apart from what is in removals.
+const SCANS_FROM: u64 = 1 << 32;
 
 /// A removal under way.
 pub struct Visit {
@@ -56,6 +70,11 @@ pub struct Visit {
     frames: u64,
     /// Sequences made.
     made: u64,
+    /// Of the corridor.
+    target: Point3<f64>,
+    /// Her scans, until all frames of them alone are made; and how many are.
+    scans: Vec<Scan>,
+    alone: u64,
 }
 
 impl Visit {
@@ -78,6 +97,7 @@ impl Visit {
         let mut input = align::In::default();
         let scans = [Modality::T1c, Modality::Flair, Modality::T1, Modality::T2]
             .map(|modality| Arc::new(patient.scan(modality)));
+        let read = scans.iter().map(|scan| Scan::new(Arc::clone(scan))).collect::<Result<Vec<_>, _>>()?;
         input.volumes.set(scans.into_iter().zip(1..).map(|(value, number)| Numbered { number, value }));
         input.anatomy.set(1, Arc::clone(&theatre.anatomy));
         input.registration.set(1, world.registration());
@@ -96,6 +116,9 @@ impl Visit {
             now: Instant::START,
             frames: 0,
             made: 0,
+            scans: if settings.scans > 0 { read } else { Vec::new() },
+            alone: 0,
+            target: theatre.anatomy.corridor.target,
             settings: settings.clone(),
             patient,
             world,
@@ -113,6 +136,10 @@ impl Visit {
     /// # Errors
     /// When a device or align refuses, which is a programmer's error.
     pub fn next(&mut self, number: u64) -> anyhow::Result<Sequence> {
+        if self.alone < self.settings.scans as u64 {
+            return Ok(self.scans_alone(number));
+        }
+        self.scans = Vec::new();
         let (seed, visit, nth) = (self.settings.seed, self.number, self.made);
         self.made += 1;
         let missing = self.settings.dropout.drawn(seed, visit, nth);
@@ -134,6 +161,39 @@ impl Visit {
             sequence.displacement.extend(lesson.displacement);
         }
         Ok(sequence)
+    }
+
+    /// Her scans anywhere in the head, every second time near the tumour: as align gives them before anything is opened.
+    fn scans_alone(&mut self, number: u64) -> Sequence {
+        let (seed, visit, nth) = (self.settings.seed, self.number, self.alone);
+        self.alone += 1;
+        let missing = Missing { video: false, ..self.settings.dropout.drawn(seed, visit, SCANS_FROM + nth) };
+        let one = |what| draw(seed, what, visit, nth);
+        let about = if nth.is_multiple_of(2) { NEAR_MM } else { ANYWHERE_MM };
+        let off = ["x", "y", "z"].map(|axis| about * (2.0 * one(axis) - 1.0));
+        let grid = roi_grid(self.target + Vector3::from(off));
+        let mut channels = vec![0.0; ROI_CHANNEL_COUNT * ROI_VOXELS];
+        let mut brain = VoxelBits::new();
+        for (scan, channel) in self.scans.iter().zip(dropout::SCANS) {
+            scan.resample(&grid, &mut channels[channel * ROI_VOXELS..][..ROI_VOXELS], &mut brain);
+        }
+        // Never seen.
+        channels[dropout::SEEN_AGE * ROI_VOXELS..][..ROI_VOXELS].fill(1.0);
+        missing.take_from(&mut channels);
+        let lesson = self.patient.lesson(&grid);
+        Sequence {
+            number,
+            patient: self.patient.seed(),
+            frames: 1,
+            missing,
+            removed_share: 0.0,
+            captured_s: vec![0.0],
+            channels,
+            residual: lesson.residual,
+            cavity: lesson.cavity,
+            tumour_margin: lesson.tumour_margin,
+            displacement: lesson.displacement,
+        }
     }
 
     /// Plays on until that share of the core is removed, or no more will be; the share that is.

@@ -4,6 +4,7 @@
 //! **Units and frame:** mm, patient LPS. **Allocation:** what it returns, and a byte a truth voxel.
 
 use super::{SharedWorld, World};
+use crate::Patient;
 use crate::distance;
 use crate::shift::field::BackLines;
 use crate::truth::{Label, SOLID};
@@ -86,50 +87,32 @@ impl World {
                 lesson.cavity.push(u8::from(open));
             }
         }
-        lesson.tumour_margin = self.margin_on(grid, &lesson.residual_core, believed);
+        let room_mm = self.field().largest_mm() + believed.largest_mm();
+        let core = self.patient.core_span(grid, room_mm);
+        let beside = |at: [isize; 3]| self.residual_now(&believed.now(&place(grid, at)));
+        lesson.tumour_margin = margin_on(grid, &lesson.residual_core, core, beside);
         lesson
     }
+}
 
-    /// The margin on a grid whose residual core is known. Core just outside the grid counts.
-    fn margin_on(&self, grid: &Grid, residual: &[u8], believed: &BrainShift) -> Vec<f32> {
-        let mut margin = vec![MARGIN_MAX_MM; grid.len()];
-        let reach = (f64::from(MARGIN_MAX_MM) / grid.spacing_mm).ceil() as isize + 1;
-        // Only core that is within reach of the grid can count, and only voxels within reach of that.
-        let Some(core) = self.core_span(grid, believed).and_then(|core| core.within(&Span::of(grid).grown(reach)))
-        else {
-            return margin;
+impl Patient {
+    /// The truth on a grid of the scan's points before anything was opened or has moved, for learning.
+    #[must_use]
+    pub fn lesson(&self, grid: &Grid) -> Lesson {
+        let label = |at: &Point3<f64>| {
+            self.truth.grid.containing(at).map_or(Label::Outside, |v| self.truth.labels[self.truth.grid.index(v)])
         };
-        // One voxel more on every side holds no core, so that all core has an outside.
-        let inner = core.grown(1);
-        let holds = |at: [isize; 3]| {
-            let inside = (0..3).all(|a| (0..grid.dims[a] as isize).contains(&at[a]));
-            let known = inside.then(|| residual[grid.index(at.map(|v| v as usize))] > 0);
-            core.contains(&at) && known.unwrap_or_else(|| self.residual_now(&believed.now(&place(grid, at))))
-        };
-        let there: Vec<bool> = (0..inner.count()).map(|i| holds(inner.voxel(i))).collect();
-        if !there.contains(&true) {
-            return margin;
-        }
-        let depth = distance::squared(inner.dims(), |i| !there[i]);
-        let outer = core.grown(reach);
-        let in_core = |at: &[isize; 3]| inner.contains(at) && there[inner.index(at)];
-        let far = distance::squared(outer.dims(), |i| in_core(&outer.voxel(i)));
-        for (index, margin) in margin.iter_mut().enumerate() {
-            let at = grid.voxel(index).map(|v| v as isize);
-            if !outer.contains(&at) {
-                continue;
-            }
-            let outside = far[outer.index(&at)];
-            // Centres of the two classes are whole voxels apart, the surface half-way.
-            let voxels = if outside > 0.0 { outside.sqrt() - 0.5 } else { 0.5 - depth[inner.index(&at)].sqrt() };
-            *margin = (voxels * grid.spacing_mm as f32).clamp(-MARGIN_MAX_MM, MARGIN_MAX_MM);
-        }
-        margin
+        let residual: Vec<u8> = (0..grid.len()).map(|i| label(&grid.centre(grid.voxel(i))).brats()).collect();
+        let residual_core: Vec<u8> = residual.iter().map(|r| u8::from(matches!(r, 1 | 4))).collect();
+        let beside = |at: [isize; 3]| label(&place(grid, at)).core();
+        let tumour_margin = margin_on(grid, &residual_core, self.core_span(grid, 0.0), beside);
+        let (cavity, displacement) = (vec![0; grid.len()], vec![0.0; 3 * grid.len()]);
+        Lesson { residual, residual_core, cavity, tumour_margin, displacement }
     }
 
-    /// The voxels of a grid that may hold core now.
-    fn core_span(&self, grid: &Grid, believed: &BrainShift) -> Option<Span> {
-        let truth = &self.patient.truth;
+    /// The voxels of a grid that may hold core that has moved by no more than `room_mm`.
+    fn core_span(&self, grid: &Grid, room_mm: f64) -> Option<Span> {
+        let truth = &self.truth;
         let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
         for index in (0..truth.grid.len()).filter(|i| truth.labels[*i].core()) {
             for (a, v) in truth.grid.voxel(index).into_iter().enumerate() {
@@ -140,11 +123,47 @@ impl World {
         if low[0] == usize::MAX {
             return None;
         }
-        let room = self.field().largest_mm() + believed.largest_mm() + truth.grid.spacing_mm;
+        let room = room_mm + truth.grid.spacing_mm;
         let near =
             |at: Point3<f64>, off: f64| grid.coordinates(&at).map(|c| (c + off / grid.spacing_mm).round() as isize);
         Some(Span { low: near(truth.grid.centre(low), -room), high: near(truth.grid.centre(high), room) })
     }
+}
+
+/// The margin on a grid whose residual core is known, and lies within `core`. Core just outside the grid counts: `beside` knows it.
+fn margin_on(grid: &Grid, residual: &[u8], core: Option<Span>, beside: impl Fn([isize; 3]) -> bool) -> Vec<f32> {
+    let mut margin = vec![MARGIN_MAX_MM; grid.len()];
+    let reach = (f64::from(MARGIN_MAX_MM) / grid.spacing_mm).ceil() as isize + 1;
+    // Only core that is within reach of the grid can count, and only voxels within reach of that.
+    let Some(core) = core.and_then(|core| core.within(&Span::of(grid).grown(reach))) else {
+        return margin;
+    };
+    // One voxel more on every side holds no core, so that all core has an outside.
+    let inner = core.grown(1);
+    let holds = |at: [isize; 3]| {
+        let inside = (0..3).all(|a| (0..grid.dims[a] as isize).contains(&at[a]));
+        let known = inside.then(|| residual[grid.index(at.map(|v| v as usize))] > 0);
+        core.contains(&at) && known.unwrap_or_else(|| beside(at))
+    };
+    let there: Vec<bool> = (0..inner.count()).map(|i| holds(inner.voxel(i))).collect();
+    if !there.contains(&true) {
+        return margin;
+    }
+    let depth = distance::squared(inner.dims(), |i| !there[i]);
+    let outer = core.grown(reach);
+    let in_core = |at: &[isize; 3]| inner.contains(at) && there[inner.index(at)];
+    let far = distance::squared(outer.dims(), |i| in_core(&outer.voxel(i)));
+    for (index, margin) in margin.iter_mut().enumerate() {
+        let at = grid.voxel(index).map(|v| v as isize);
+        if !outer.contains(&at) {
+            continue;
+        }
+        let outside = far[outer.index(&at)];
+        // Centres of the two classes are whole voxels apart, the surface half-way.
+        let voxels = if outside > 0.0 { outside.sqrt() - 0.5 } else { 0.5 - depth[inner.index(&at)].sqrt() };
+        *margin = (voxels * grid.spacing_mm as f32).clamp(-MARGIN_MAX_MM, MARGIN_MAX_MM);
+    }
+    margin
 }
 
 /// Centre of a voxel that may lie outside its grid.

@@ -121,6 +121,19 @@ fn a_grid_beside_the_core_still_knows_how_far_that_is() {
     assert!(near.tumour_margin.iter().any(|m| *m < MARGIN_MAX_MM));
 }
 
+#[test]
+fn before_anything_is_opened_or_moves_the_patient_is_what_her_theatre_is_later() {
+    let patient = grown();
+    let grid = roi_grid(patient.corridor.target);
+    let (before, later) = (patient.lesson(&grid), theatre(exact()).lesson(&grid, &still()));
+    assert!(before.cavity.iter().all(|c| *c == 0) && before.displacement.iter().all(|d| *d == 0.0));
+    for i in 0..grid.len() {
+        assert!(before.residual[i] == later.residual[i] || later.cavity[i] == 1, "{i}");
+        assert_eq!(before.residual_core[i] > 0, before.tumour_margin[i] < 0.0);
+        assert!(before.tumour_margin[i] <= later.tumour_margin[i] + 1e-6, "opening takes nothing nearer");
+    }
+}
+
 fn add_volume(digester: &mut Digester, volume: &Volume) {
     digester.sizes(&volume.dims).u64(volume.intensities.len() as u64);
     volume.intensities.iter().for_each(|v| {

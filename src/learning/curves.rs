@@ -2,7 +2,7 @@
 
 use super::training::Entry;
 use crate::portrait::canvas::{Canvas, Colour};
-use bregma_perception::train::OUTPUT_NAMES;
+use bregma_perception::perceive::network::OUTPUT_NAMES;
 use image::RgbImage;
 
 /// Width and height of a chart, pixels.

@@ -22,7 +22,8 @@ use bregma_patient::PatientSettings;
 use bregma_perception::engine::{Calibration, Plan, Pool, Precision};
 use bregma_perception::model::file::{ModelFile, Stored};
 use bregma_perception::network::VoxelAutodiffBackend;
-use bregma_perception::train::{self, Checkpoint, Lesson, Loss, OUTPUT_NAMES, Scored, TRAINED_SHAPE, Trainer, score};
+use bregma_perception::perceive::network::{DEFAULT_SHAPE, OUTPUT_NAMES};
+use bregma_perception::train::{self, Checkpoint, Lesson, Loss, Scored, Trainer, score};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -140,9 +141,9 @@ impl Training<'_> {
         let left = self.resume.then(|| read(&kept_at)).transpose()?;
         let (mut seconds, mut entries) = left.as_ref().map_or((0.0, Vec::new()), |l| (l.seconds, l.entries.clone()));
         let mut trainer = match left {
-            Some(left) => Trainer::<B>::resume(recipe.training, TRAINED_SHAPE, device, left.checkpoint)
+            Some(left) => Trainer::<B>::resume(recipe.training, DEFAULT_SHAPE, device, left.checkpoint)
                 .with_context(|| format!("{} cannot be gone on from", kept_at.display()))?,
-            None => Trainer::<B>::new(recipe.training, TRAINED_SHAPE, device)?,
+            None => Trainer::<B>::new(recipe.training, DEFAULT_SHAPE, device)?,
         };
         let pool = Pool::new(self.threads).context("no threads to score with")?;
         let held_out = self.held_out(hear)?;
@@ -331,10 +332,10 @@ fn card(recipe: &Recipe, steps: u64, seconds: f64, device: &str, scored: Option<
         out,
         "A residual 3D U-Net with a ConvLSTM, base {}, {} levels, {} channels in, {} values out ({}). Trained on digital patients of the \
          home world alone, by `bregma train perception` at commit {}: {} steps of {}, {:.1} hours on {device}.\n",
-        TRAINED_SHAPE.base,
-        TRAINED_SHAPE.levels,
-        TRAINED_SHAPE.inputs,
-        TRAINED_SHAPE.outputs,
+        DEFAULT_SHAPE.base,
+        DEFAULT_SHAPE.levels,
+        DEFAULT_SHAPE.inputs,
+        DEFAULT_SHAPE.outputs,
         OUTPUT_NAMES.join(", "),
         report::commit(),
         steps,

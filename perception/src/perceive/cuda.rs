@@ -6,7 +6,7 @@
 //! stands on stderr. The estimator is of no more use then. **Not protected against:** a GPU that hangs.
 #![expect(unsafe_code, reason = "numbers are copied to and from where burn keeps its tensors")]
 
-use super::network::Unfit;
+use super::network::{OUTPUTS, Unfit};
 use super::{Estimator, View};
 use crate::engine::EngineError;
 use crate::gpu::DeviceError;
@@ -46,7 +46,7 @@ impl CudaNetworked {
     /// [`Unfit`]; when the GPU fails.
     pub fn new(gpu: &Gpu, model: &Model) -> Result<Self, Unfit> {
         let Shape { inputs, outputs, .. } = model.shape;
-        if (inputs, outputs) != (ROI_CHANNEL_COUNT, 1) {
+        if (inputs, outputs) != (ROI_CHANNEL_COUNT, OUTPUTS) {
             return Err(Unfit::Shape { inputs, outputs });
         }
         let mut digester = Digester::new("bregma networked on cuda 1");
@@ -103,7 +103,7 @@ impl CudaNetworked {
         });
         let (shares, from, state) = forward.map_err(|why| self.health.fails(why))?;
         self.state = Some(state);
-        // SAFETY: the tensor has a float for each voxel, it lives until the end of this function, and nothing is under
+        // SAFETY: the tensor has a float for each voxel of each output, of which the first are the first, it lives until the end of this function, and nothing is under
         // way any more.
         unsafe { self.transfer.fetch(from, &mut self.shares)? };
         drop(shares);

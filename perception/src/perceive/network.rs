@@ -1,6 +1,6 @@
 //! A network's estimate of the residual core, frame by frame, with the memory of its ConvLSTM.
 //!
-//! **Shapes:** reads all channels of a `RoiFrame`, `[C, 64, 64, 64]`, and writes σ(logit) as 0 to 255. **Memory:** as
+//! **Shapes:** reads all channels of a `RoiFrame`, `[C, 64, 64, 64]`, and writes σ(logit) of the first output as 0 to 255. **Memory:** as
 //! long as the frame's epoch lasts; a region that has moved and a new scan begin anew. **Allocation:** in `new`.
 //! **Order:** the same on any number of threads. **Not protected against:** weights that were trained badly, and frames
 //! unlike those of the training.
@@ -15,8 +15,12 @@ use bregma_core::digest::{Digest, Digester};
 use bregma_core::flow::{ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, roi_channels_digest};
 use std::sync::Arc;
 
-/// The default network on what align makes: base 8, four levels, one logit a voxel.
-pub const DEFAULT_SHAPE: Shape = Shape { inputs: ROI_CHANNEL_COUNT, outputs: 1, base: 8, levels: 4 };
+/// Logits that a network says of a voxel: of the residual core, which the live stage reads, of the whole tumour, and of necrosis.
+pub const OUTPUTS: usize = 3;
+/// Their names, in order.
+pub const OUTPUT_NAMES: [&str; OUTPUTS] = ["residual core", "whole tumour", "necrosis"];
+/// The default network on what align makes: base 8, four levels.
+pub const DEFAULT_SHAPE: Shape = Shape { inputs: ROI_CHANNEL_COUNT, outputs: OUTPUTS, base: 8, levels: 4 };
 /// Made-up frames that an untrained network is calibrated on.
 const MADE_UP: usize = 4;
 
@@ -26,7 +30,7 @@ pub enum Unfit {
     /// It was made for other inputs or outputs.
     #[error(
         "the network reads {inputs} channels and says {outputs} values a voxel; \
-         {ROI_CHANNEL_COUNT} and 1 are what align makes and perceive reads"
+         {ROI_CHANNEL_COUNT} and {OUTPUTS} are what align makes and perceive reads"
     )]
     Shape {
         /// Channels of its input.
@@ -68,7 +72,7 @@ impl Networked {
     /// [`Unfit`].
     pub fn new(file: &ModelFile, precision: Precision, pool: Arc<Pool>) -> Result<Self, Unfit> {
         let (Shape { inputs, outputs, .. }, expected) = (file.model().shape, roi_channels_digest());
-        if (inputs, outputs) != (ROI_CHANNEL_COUNT, 1) {
+        if (inputs, outputs) != (ROI_CHANNEL_COUNT, OUTPUTS) {
             return Err(Unfit::Shape { inputs, outputs });
         }
         if file.channels != expected {
@@ -101,7 +105,7 @@ impl Networked {
         let mut digester = Digester::new("bregma networked 1");
         digester.digest(&model.digest()).sizes(&[usize::from(precision == Precision::Int8)]);
         let (state, digest) = (plan.state(), digester.finish());
-        Ok(Self { plan, pool, state, logits: vec![0.0; ROI_VOXELS], epoch: None, digest })
+        Ok(Self { plan, pool, state, logits: vec![0.0; OUTPUTS * ROI_VOXELS], epoch: None, digest })
     }
 }
 
@@ -199,7 +203,7 @@ impl Estimator for Rehearsed {
 /// Ranges of activations on waves between -1 and 2, about what scans in z-scores span.
 fn calibrated_on_made_up_frames(model: &Model, pool: &Pool) -> Result<Calibration, EngineError> {
     let mut plan = Plan::new(model, ROI_EDGE, Precision::F32, None)?;
-    let (mut state, mut logits) = (plan.state(), vec![0.0; ROI_VOXELS]);
+    let (mut state, mut logits) = (plan.state(), vec![0.0; OUTPUTS * ROI_VOXELS]);
     let mut calibration = Calibration { ranges: Vec::new() };
     let mut input = vec![0.0; ROI_CHANNEL_COUNT * ROI_VOXELS];
     for frame in 0..MADE_UP {

@@ -9,7 +9,7 @@
 //! what is kept is the exponential mean of the weights (B. T. Polyak and A. B. Juditsky, SIAM J. Control Optim. 30, 1992). The
 //! last part of a training keeps the norms' statistics still, so that what is trained becomes what runs.
 //!
-//! **What the network says**, a logit each ([`OUTPUTS`]): residual core, whole tumour, necrosis. The live stage reads the first.
+//! **What the network says:** a logit for each of [`OUTPUT_NAMES`](crate::perceive::network::OUTPUT_NAMES).
 //! **Determinism:** the same lessons, settings and backend give the same weights, on the processor. **Allocation:** every step;
 //! this is not the live stage.
 
@@ -32,17 +32,10 @@ use crate::network::api::{
     GradientsParams, Module, Optimizer, OptimizerAdaptor, Record, Recorder, RecorderError, tensor, values,
 };
 use crate::network::{Network, Random, Statistics, VoxelAutodiffBackend};
+use crate::perceive::network::{DEFAULT_SHAPE, OUTPUTS};
 use bregma_core::digest::Digester;
-use bregma_core::flow::ROI_CHANNEL_COUNT;
 use mean::Mean;
 use serde::{Deserialize, Serialize};
-
-/// Values that the network says of a voxel.
-pub const OUTPUTS: usize = 3;
-/// Their names, in order.
-pub const OUTPUT_NAMES: [&str; OUTPUTS] = ["residual core", "whole tumour", "necrosis"];
-/// The network that is trained: base 8, four levels.
-pub const TRAINED_SHAPE: Shape = Shape { inputs: ROI_CHANNEL_COUNT, outputs: OUTPUTS, base: 8, levels: 4 };
 
 /// How a training goes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -161,7 +154,7 @@ impl Settings {
         };
         inside("steps", self.steps as f64, 1.0, 1e8)?;
         inside("frames", self.frames as f64, 1.0, 1024.0)?;
-        let (edge, unit) = (self.edge, TRAINED_SHAPE.edge_unit());
+        let (edge, unit) = (self.edge, DEFAULT_SHAPE.edge_unit());
         if edge % unit != 0 || !(2 * unit..=64).contains(&edge) {
             let right = format!("a multiple of {unit} from {} to 64", 2 * unit);
             return Err(TrainError::Setting { name: "edge", value: edge as f64, right });

@@ -4,6 +4,7 @@ use super::lesson::together;
 use super::*;
 use crate::engine::Pool;
 use crate::network::api::{Autodiff, Flex};
+use bregma_core::flow::ROI_CHANNEL_COUNT;
 use std::sync::Arc;
 
 type Train = Autodiff<Flex>;

@@ -5,6 +5,7 @@
 //! T1c or a picture; learning may, so that an estimator does not stand on one source alone.
 
 use super::draw;
+use bregma_core::flow::roi_channel::{FLAIR, FLUORESCENCE, REDNESS, SEEN_AGE, T1, T1C, T2};
 use bregma_core::flow::{ROI_CHANNEL_COUNT, ROI_VOXELS};
 
 /// How often what is missing.
@@ -43,15 +44,6 @@ pub struct Missing {
     pub video: bool,
 }
 
-const T1C: usize = 0;
-const FLAIR: usize = 1;
-const FLUORESCENCE: usize = 3;
-pub(super) const SEEN_AGE: usize = 4;
-const T1: usize = 5;
-const T2: usize = 6;
-const REDNESS: usize = 7;
-/// Of T1c, FLAIR, T1 and T2.
-pub(super) const SCANS: [usize; 4] = [T1C, FLAIR, T1, T2];
 const _: () = assert!(ROI_CHANNEL_COUNT == 9, "another channel may lack its source, too");
 
 impl Dropout {

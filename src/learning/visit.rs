@@ -4,7 +4,7 @@
 //! stage of its own, so that they reach from the beginning of the removal to its end, whatever the core's size.
 //! **Allocation:** about 0.3 GB: patient, scans, theatre.
 
-use super::dropout::{self, Missing};
+use super::dropout::Missing;
 use super::patients::Patients;
 use super::{Sequence, Settings, draw};
 use crate::config::Config;
@@ -13,7 +13,7 @@ use anyhow::Context;
 use bregma_core::devices::{Camera, Instrument, Tracker};
 use bregma_core::flow::{
     Energy, InstrumentState, Light, Modality, ROI_CHANNEL_COUNT, ROI_VOXELS, RangeImage, RoiFrame, TipPose, TraceId,
-    VideoFrame, roi_grid,
+    VideoFrame, roi_channel, roi_grid,
 };
 use bregma_core::pool::Pool;
 use bregma_core::stage::Stage;
@@ -174,11 +174,11 @@ impl Visit {
         let grid = roi_grid(self.target + Vector3::from(off));
         let mut channels = vec![0.0; ROI_CHANNEL_COUNT * ROI_VOXELS];
         let mut brain = VoxelBits::new();
-        for (scan, channel) in self.scans.iter().zip(dropout::SCANS) {
+        for (scan, channel) in self.scans.iter().zip(roi_channel::SCANS) {
             scan.resample(&grid, &mut channels[channel * ROI_VOXELS..][..ROI_VOXELS], &mut brain);
         }
         // Never seen.
-        channels[dropout::SEEN_AGE * ROI_VOXELS..][..ROI_VOXELS].fill(1.0);
+        channels[roi_channel::SEEN_AGE * ROI_VOXELS..][..ROI_VOXELS].fill(1.0);
         missing.take_from(&mut channels);
         let lesson = self.patient.lesson(&grid);
         Sequence {

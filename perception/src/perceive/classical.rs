@@ -12,14 +12,11 @@ use super::{Estimator, View};
 use crate::align::SEEN_AGE_SCALE_S;
 use crate::engine::EngineError;
 use bregma_core::digest::{Digest, Digester};
+use bregma_core::flow::roi_channel::{FLAIR, FLUORESCENCE, SEEN_AGE, T1C};
 use bregma_core::flow::{ROI_EDGE, ROI_SPACING_MM, ROI_VOXELS};
 
 /// Name of this estimator and version of its arithmetic.
 const NAME: &str = "bregma classical estimator 2";
-const T1C: usize = 0;
-const FLAIR: usize = 1;
-const FLUORESCENCE: usize = 3;
-const SEEN_AGE: usize = 4;
 
 /// What evidence is worth.
 #[derive(Debug, Clone, Copy, PartialEq)]

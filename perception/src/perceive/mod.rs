@@ -32,6 +32,7 @@ use crate::gpu::DeviceError;
 use crate::region::Flood;
 use crate::scan::{BadScan, Scan};
 use bregma_core::digest::Digest;
+use bregma_core::flow::roi_channel::{CAVITY, SEEN_AGE};
 use bregma_core::flow::{
     Anatomy, INTERVAL_PER_MM, MARGIN_PER_MM, Modality, ROI_EDGE, ROI_SPACING_MM, ROI_VOXELS, RoiFrame, Scene, Sequence,
     Volume, voxel,
@@ -53,9 +54,6 @@ pub const VOLUMES_MAX: usize = 8;
 const SCENES: usize = 16;
 /// A residual of at least this is core: probability one half.
 pub const CORE_MIN: u8 = 128;
-/// Channels of a `RoiFrame` that are read here, by `flow::ROI_CHANNELS`.
-const CAVITY: usize = 2;
-const SEEN_AGE: usize = 4;
 
 /// What an estimator sees.
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,9 @@
 
 use super::lesson::Lesson;
 use crate::network::Random;
+use bregma_core::flow::roi_channel::SCANS;
 use serde::{Deserialize, Serialize};
 use std::f32::consts::TAU;
-
-/// The channels that scans are in.
-const SCANS: [usize; 4] = [0, 1, 5, 6];
 
 /// How much at most, and in which share of scans.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -320,6 +320,30 @@ pub const ROI_CHANNELS: [&str; 9] = [
 /// Number of channels.
 pub const ROI_CHANNEL_COUNT: usize = ROI_CHANNELS.len();
 
+/// Which channel is which.
+pub mod roi_channel {
+    /// T1c.
+    pub const T1C: usize = 0;
+    /// FLAIR.
+    pub const FLAIR: usize = 1;
+    /// Cavity.
+    pub const CAVITY: usize = 2;
+    /// 5-ALA evidence.
+    pub const FLUORESCENCE: usize = 3;
+    /// How long ago a voxel was seen.
+    pub const SEEN_AGE: usize = 4;
+    /// T1.
+    pub const T1: usize = 5;
+    /// T2.
+    pub const T2: usize = 6;
+    /// Evidence under white light.
+    pub const REDNESS: usize = 7;
+    /// How far tissue may be from where it is shown.
+    pub const DOUBT: usize = 8;
+    /// Those that scans are in.
+    pub const SCANS: [usize; 4] = [T1C, FLAIR, T1, T2];
+}
+
 /// Digest of the channel list.
 #[must_use]
 pub fn roi_channels_digest() -> Digest {

@@ -45,7 +45,7 @@ PACKAGES := build-essential pkg-config \
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 # Other people's programs that tests hold ours against; a test whose peer cannot be had prints `not run`.
 TEST_PACKAGES := dcmtk dicom3tools python3-venv valgrind
-PEERS := pydicom==3.0.2 onnxruntime==1.24.1 nvidia-cuda-nvrtc==13.5.37 SimpleITK==2.5.7 numpy
+PEERS := pydicom==3.0.2 highdicom==0.28.2 onnxruntime==1.24.1 nvidia-cuda-nvrtc==13.5.37 SimpleITK==2.5.7 numpy
 BENCH_PEERS := numpy==2.4.6 onnx==1.23.2 onnxruntime==1.24.1 openvino==2026.4.1 nncf==3.4.0 torch==2.15.0
 REGISTER_PEERS := scikit-surgerycalibration==1.2.6 scikit-surgerycore==0.8.3 SimpleITK==2.5.7 open3d==0.20.0
 SCREENSHOT_PACKAGES := python3-venv xvfb xauth mesa-vulkan-drivers libxkbcommon-x11-0 ffmpeg
@@ -90,7 +90,7 @@ test: setup peers
 # Not having them fails no build: the tests say so.
 peers:
 	-$(call install,$(TEST_PACKAGES))
-	-@target/peers/bin/python -c "import pydicom, onnxruntime, nvidia, SimpleITK" 2>/dev/null || { \
+	-@target/peers/bin/python -c "import pydicom, highdicom, onnxruntime, nvidia, SimpleITK" 2>/dev/null || { \
 	  python3 -m venv target/peers && target/peers/bin/pip install -q $(PEERS); }
 
 lint: setup

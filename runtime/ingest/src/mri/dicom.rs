@@ -29,6 +29,8 @@ const SAME: f64 = 1e-3;
 /// What one slice's header says.
 struct Slice {
     path: PathBuf,
+    /// Its SOP class and instance, empty where they are missing.
+    instance: [String; 2],
     series: String,
     frame: String,
     dims: [usize; 2],
@@ -38,7 +40,45 @@ struct Slice {
     position: Vector3<f64>,
 }
 
+/// A series' own lattice, and what its slices are called.
+#[derive(Debug)]
+pub(super) struct Series {
+    /// Columns, rows, slices.
+    pub dims: [usize; 3],
+    pub lps_from_voxel: Matrix4<f64>,
+    /// Of each slice, from the first along the normal, its SOP class and instance.
+    pub instances: Vec<[String; 2]>,
+    /// The first slice's attributes without its pixels.
+    pub about: InMemDicomObject,
+}
+
+/// Looks through a series without its pixels.
+pub(super) fn series(folder: &Path) -> Result<Series, MriError> {
+    let Sorted { slices, dims, lps_from_voxel, .. } = sorted(folder, None)?;
+    let path = &slices[0].path;
+    let about = parse(path, &bytes(path)?, Some(tags::PIXEL_DATA))?.into_inner();
+    let instances = slices.into_iter().map(|slice| slice.instance).collect();
+    Ok(Series { dims, lps_from_voxel, instances, about })
+}
+
 pub(super) fn read_folder(folder: &Path, modality: Modality, claimed: Option<&str>) -> Result<Volume, MriError> {
+    let Sorted { slices, dims, lps_from_voxel, frame } = sorted(folder, claimed)?;
+    let mut intensities = Vec::with_capacity(dims.iter().product());
+    for slice in &slices {
+        intensities.extend(pixels(slice)?);
+    }
+    finish(folder, modality, dims, intensities, &lps_from_voxel, frame)
+}
+
+/// A series' slices along their normal, all headers checked.
+struct Sorted {
+    slices: Vec<Slice>,
+    dims: [usize; 3],
+    lps_from_voxel: Matrix4<f64>,
+    frame: FrameId,
+}
+
+fn sorted(folder: &Path, claimed: Option<&str>) -> Result<Sorted, MriError> {
     let mut slices = Vec::new();
     for path in files(folder)? {
         slices.push(header(&path)?);
@@ -54,13 +94,9 @@ pub(super) fn read_folder(folder: &Path, modality: Modality, claimed: Option<&st
     }
     let frame = FrameId::of_uid(&first.frame);
     let dims = [first.dims[0], first.dims[1], slices.len()];
-    let voxels = checked_size(folder, dims)?;
+    checked_size(folder, dims)?;
     let lps_from_voxel = stack(folder, &mut slices)?;
-    let mut intensities = Vec::with_capacity(voxels);
-    for slice in &slices {
-        intensities.extend(pixels(slice)?);
-    }
-    finish(folder, modality, dims, intensities, &lps_from_voxel, frame)
+    Ok(Sorted { slices, dims, lps_from_voxel, frame })
 }
 
 /// Files of the folder, by name.
@@ -159,6 +195,7 @@ fn header(path: &Path) -> Result<Slice, MriError> {
     }
     Ok(Slice {
         path: path.to_owned(),
+        instance: [at.optional_text(tags::SOP_CLASS_UID), at.optional_text(tags::SOP_INSTANCE_UID)],
         series: at.text("SeriesInstanceUID", tags::SERIES_INSTANCE_UID)?,
         frame: at.text("FrameOfReferenceUID", tags::FRAME_OF_REFERENCE_UID)?,
         dims: [columns as usize, rows as usize],
@@ -197,6 +234,11 @@ impl Attributes<'_> {
         let all = found.iter().all(|v| v.is_finite());
         let wrong = || self.fault(name, tag, format!("is {found:?}; {N} finite numbers are needed"));
         <[f64; N]>::try_from(found.as_slice()).ok().filter(|_| all).ok_or_else(wrong)
+    }
+
+    fn optional_text(&self, tag: Tag) -> String {
+        let found = self.object.get(tag).and_then(|element| element.to_str().ok());
+        found.map(|t| t.trim_matches(['\0', ' ']).to_owned()).unwrap_or_default()
     }
 
     fn optional_number(&self, tag: Tag) -> Option<f64> {

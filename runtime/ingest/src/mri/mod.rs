@@ -11,8 +11,10 @@
 
 mod dicom;
 mod elements;
+pub mod labels;
 mod nifti;
 mod orient;
+pub mod segmentation;
 
 use bregma_core::flow::{Modality, Volume};
 use bregma_core::frame::FrameId;

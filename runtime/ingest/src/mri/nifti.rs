@@ -24,12 +24,34 @@ const OFFSET_MAX: f32 = 16_777_216.0;
 /// Most bytes read after the voxels to reach the checksum at the end of a gzip stream.
 const TRAILING_MAX: u64 = 1 << 20;
 
-pub(super) fn read_file(path: &Path, modality: Modality, claimed: Option<&str>) -> Result<Volume, MriError> {
+/// Header, sides and place of a file, whose voxels are not read.
+pub(super) fn read_lattice(path: &Path) -> Result<(NiftiHeader, [usize; 3], Matrix4<f64>), MriError> {
+    let (mut bytes, _) = opened(path)?;
+    let start = exactly(path, &mut bytes, "the header", HEADER)?;
+    let header = header(path, &start)?;
+    let dims = dims(path, &header)?;
+    checked_size(path, dims)?;
+    let lps_from_voxel = lps_from_voxel(path, &header)?;
+    let header = NiftiHeader { dim: three(&header), ..header };
+    Ok((header, dims, lps_from_voxel))
+}
+
+/// The file's bytes, and whether they are zipped in it.
+fn opened(path: &Path) -> Result<(Box<dyn Read>, bool), MriError> {
     let io = |source| MriError::Io { path: path.to_owned(), source };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
     let zipped = file.fill_buf().map_err(io)?.starts_with(&[0x1f, 0x8b]);
-    let mut bytes: Box<dyn Read> = if zipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    Ok((if zipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) }, zipped))
+}
 
+/// Trailing axes of length 1 are legal; readers and writers are given three.
+fn three(header: &NiftiHeader) -> [u16; 8] {
+    [3, header.dim[1], header.dim[2], header.dim[3], 1, 1, 1, 1]
+}
+
+pub(super) fn read_file(path: &Path, modality: Modality, claimed: Option<&str>) -> Result<Volume, MriError> {
+    let io = |source| MriError::Io { path: path.to_owned(), source };
+    let (mut bytes, zipped) = opened(path)?;
     let start = exactly(path, &mut bytes, "the header", HEADER)?;
     let header = header(path, &start)?;
     let dims = dims(path, &header)?;
@@ -47,8 +69,7 @@ pub(super) fn read_file(path: &Path, modality: Modality, claimed: Option<&str>) 
         std::io::copy(&mut bytes.take(TRAILING_MAX), &mut std::io::sink()).map_err(io)?;
     }
     let frame = claimed.map_or_else(|| own_frame(&start, &raw), FrameId::of_uid);
-    // Trailing axes of length 1 are legal; the reader is given three.
-    let header = NiftiHeader { dim: [3, header.dim[1], header.dim[2], header.dim[3], 1, 1, 1, 1], ..header };
+    let header = NiftiHeader { dim: three(&header), ..header };
     let array = InMemNiftiVolume::from_raw_data(&header, raw)
         .and_then(IntoNdArray::into_ndarray::<f32>)
         .map_err(|why| damaged(path, why.to_string()))?;

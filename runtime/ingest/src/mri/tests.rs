@@ -1,6 +1,8 @@
 //! Synthetic scans, written here and read back: an asymmetric phantom in every orientation, and everything
 //! that must be refused.
 
+use super::labels::Lattice;
+use super::segmentation::Maker;
 use super::*;
 use ::nifti::NiftiHeader;
 use ::nifti::writer::WriterOptions;
@@ -156,6 +158,55 @@ fn an_oblique_scan_keeps_every_voxel_in_its_place() {
     }
 }
 
+#[test]
+fn labels_lie_on_the_voxels_of_the_scans_file_in_its_own_order() {
+    let dir = folder();
+    let (scan, out) = (dir.path().join("scan.nii"), dir.path().join("labels.nii.gz"));
+    let tilt = nalgebra::Rotation3::from_euler_angles(0.3, -0.2, 0.25).to_homogeneous();
+    for axes in all_48() {
+        let lps = tilt * lps_from_file_voxel(&axes);
+        let [srow_x, srow_y, srow_z] = ras_rows(&lps, 1.0);
+        write_nifti(&scan, &axes, &NiftiHeader { srow_x, srow_y, srow_z, ..nifti_header(&axes) });
+        let lattice = Lattice::of_file(&scan).expect("a scan");
+        assert_eq!(lattice.dims, file_dims(&axes));
+        assert!((lattice.patient_from_voxel - lps).abs().max() < 1e-4 && (lattice.voxel_ml() - 3e-3).abs() < 1e-6);
+        // Each voxel says what its neighbours do not.
+        let labels: Vec<u8> = (1..=60).collect();
+        lattice.write(&out, labels.clone()).expect("written");
+        let written = NiftiHeader::from_file(&out).expect("a header");
+        assert_eq!((written.srow_x, written.srow_y, written.srow_z), (srow_x, srow_y, srow_z), "to the bit");
+        let (order, again) = (read(&scan, Modality::T1).expect("whole"), read(&out, Modality::T1).expect("whole"));
+        assert_eq!((order.dims, order.patient_from_voxel), (again.dims, again.patient_from_voxel));
+        let from_patient = lps.try_inverse().expect("regular");
+        for (index, value) in again.intensities.iter().enumerate() {
+            let [nx, ny, _] = again.dims;
+            let voxel =
+                nalgebra::Point3::new((index % nx) as f64, (index / nx % ny) as f64, (index / (nx * ny)) as f64);
+            let at = from_patient.transform_point(&again.patient_from_voxel.transform_point(&voxel));
+            let [i, j, k] = [at.x, at.y, at.z].map(|c| c.round() as usize);
+            let [fx, fy, _] = lattice.dims;
+            assert_eq!(*value, f32::from(labels[i + fx * (j + fy * k)]), "{axes:?}");
+        }
+    }
+    // Of a DICOM series: columns, rows, slices.
+    for axes in all_48().into_iter().step_by(5) {
+        let series_dir = folder();
+        write_series(series_dir.path(), series(&axes));
+        let lattice = Lattice::of_series(series_dir.path()).expect("a series");
+        lattice.write(&out, (1..=60).collect()).expect("written");
+        let volume = read(&out, Modality::T1).expect("whole");
+        let back = lattice.patient_from_voxel.try_inverse().expect("regular");
+        let at =
+            back.transform_point(&volume.patient_from_voxel.transform_point(&nalgebra::Point3::new(1.0, 2.0, 1.0)));
+        let [i, j, k] = [at.x, at.y, at.z].map(|c| c.round() as usize);
+        let [nx, ny, _] = lattice.dims;
+        let index = 1 + volume.dims[0] * (2 + volume.dims[1]);
+        assert_eq!(volume.intensities[index], (1 + i + nx * (j + ny * k)) as f32, "{axes:?}");
+    }
+    std::fs::write(&scan, b"no header").expect("written");
+    assert!(matches!(Lattice::of_file(&scan), Err(MriError::Truncated { .. })));
+}
+
 /// A name, what reading said, and what it should have.
 type Case = (&'static str, Result<Volume, MriError>, fn(&MriError) -> bool);
 
@@ -277,6 +328,7 @@ fn series(axes: &Axes) -> Vec<Slice> {
             put(&mut o, tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.4");
             put(&mut o, tags::SOP_INSTANCE_UID, VR::UI, format!("1.2.3.{k}"));
             put(&mut o, tags::MODALITY, VR::CS, "MR");
+            put(&mut o, tags::STUDY_INSTANCE_UID, VR::UI, "1.2.840.55");
             put(&mut o, tags::SERIES_INSTANCE_UID, VR::UI, "1.2.840.77");
             put(&mut o, tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.840.99");
             put(&mut o, tags::IMAGE_POSITION_PATIENT, VR::DS, joined(&at.as_slice()[..3]));
@@ -462,4 +514,101 @@ fn damaged_files_of_others_are_survived() {
         }
     }
     assert!(tried >= 2 * 13, "only {tried} reads");
+}
+
+/// Two of three slices have labels, one of them all three.
+fn labelled() -> Vec<u8> {
+    let mut labels = vec![0; 60];
+    (3..9).for_each(|i| labels[i] = 2);
+    labels[5] = 1;
+    labels[6] = 4;
+    labels[59] = 4;
+    labels
+}
+
+const MAKER: Maker<'_> = Maker { algorithm: "bregma test", made: ["20261127", "120000"] };
+
+/// Writes a series and a segmentation of it; the folder holds both.
+fn segmented(axes: &Axes) -> (TempDir, PathBuf, Lattice) {
+    let dir = folder();
+    write_series(dir.path(), series(axes));
+    let lattice = Lattice::of_series(dir.path()).expect("a series");
+    let (out, labels) = (dir.path().join(".seg.dcm"), labelled());
+    segmentation::write(&out, &lattice, &labels, &segmentation::GLIOMA, &MAKER).expect("written");
+    (dir, out, lattice)
+}
+
+/// Frames by source image and segment, as highdicom reads them; then the first frame's place, as pydicom does.
+const HIGHDICOM: &str = "
+import sys, glob, pydicom, highdicom as hd
+seg = hd.seg.segread(sys.argv[1])
+assert seg.segmentation_type == hd.seg.SegmentationTypeValues.BINARY
+slices = [pydicom.dcmread(p) for p in glob.glob(sys.argv[2] + '/IM*')]
+import numpy as np
+row, column = (np.array(slices[0].ImageOrientationPatient[a:a + 3], float) for a in (0, 3))
+slices.sort(key=lambda s: float(np.dot(np.cross(row, column), np.array(s.ImagePositionPatient, float))))
+found = seg.get_pixels_by_source_instance([s.SOPInstanceUID for s in slices], ignore_spatial_locations=False, assert_missing_frames_are_empty=True)
+print(*found.shape)
+print(*found.flatten().astype(int))
+print(*[d.segment_label.replace(' ', '_') for d in (seg.get_segment_description(n) for n in seg.segment_numbers)])
+print(seg.FrameOfReferenceUID == slices[0].FrameOfReferenceUID, seg.StudyInstanceUID == slices[0].StudyInstanceUID)
+";
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+fn highdicom_finds_each_segment_on_the_slice_that_it_was_made_of() {
+    let python = std::env::var_os("BREGMA_PEERS").map(|p| PathBuf::from(p).join("bin/python"));
+    let has = |python: &PathBuf| {
+        let asked = std::process::Command::new(python).args(["-c", "import highdicom"]).output();
+        asked.is_ok_and(|run| run.status.success())
+    };
+    let Some(python) = python.filter(has) else {
+        eprintln!("not run: highdicom is not installed (make peers)");
+        return;
+    };
+    for axes in [PLAIN, [(1, true), (2, false), (0, true)]] {
+        let (dir, out, lattice) = segmented(&axes);
+        let run = std::process::Command::new(&python).args(["-c", HIGHDICOM]).arg(&out).arg(dir.path()).output();
+        let run = run.expect("python runs");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let said = String::from_utf8(run.stdout).expect("text");
+        let lines: Vec<&str> = said.lines().collect();
+        let [nx, ny, nz] = lattice.dims;
+        assert_eq!(lines[0], format!("{nz} {ny} {nx} 3"));
+        let found: Vec<u8> = lines[1].split(' ').map(|n| n.parse().expect("a number")).collect();
+        for (index, label) in labelled().iter().enumerate() {
+            let expected: Vec<u8> = segmentation::GLIOMA.iter().map(|s| u8::from(s.label == *label)).collect();
+            assert_eq!(found[3 * index..][..3], expected, "{axes:?}: voxel {index}");
+        }
+        assert!(lines[2].starts_with("necrosis_of") && lines[2].ends_with("enhancing_tumour"), "{}", lines[2]);
+        assert_eq!(lines[3], "True True");
+    }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+fn independent_checkers_find_no_error_in_a_segmentation() {
+    let (dir, of_series, _) = segmented(&PLAIN);
+    let scan = dir.path().join("scan.nii");
+    write_nifti(&scan, &PLAIN, &nifti_header(&PLAIN));
+    let of_nifti = dir.path().join(".seg-of-nifti.dcm");
+    let lattice = Lattice::of_file(&scan).expect("a scan");
+    segmentation::write(&of_nifti, &lattice, &labelled(), &segmentation::GLIOMA, &MAKER).expect("written");
+    for path in [&of_series, &of_nifti] {
+        for checker in ["dcmftest", "dciodvfy"] {
+            let Ok(found) = std::process::Command::new(checker).arg(path).output() else {
+                eprintln!("not run: {checker} is not installed (make peers)");
+                continue;
+            };
+            let said = format!("{}{}", String::from_utf8_lossy(&found.stdout), String::from_utf8_lossy(&found.stderr));
+            let good = if checker == "dcmftest" { said.contains("yes:") } else { !said.contains("Error") };
+            assert!(good && found.status.success(), "{checker} on {}: {said}", path.display());
+        }
+    }
+    let again = dir.path().join(".again.dcm");
+    segmentation::write(&again, &lattice, &labelled(), &segmentation::GLIOMA, &MAKER).expect("written");
+    let bytes = |path: &Path| std::fs::read(path).expect("is there");
+    assert_eq!(bytes(&of_nifti), bytes(&again), "the same segmentation has the same bytes");
+    let why = segmentation::write(&again, &lattice, &[0; 60], &segmentation::GLIOMA, &MAKER).expect_err("nothing");
+    assert!(why.to_string().starts_with("nothing is labelled"), "{why}");
 }

@@ -5,6 +5,7 @@
 mod allocations;
 mod anatomy_file;
 mod bench;
+mod calendar;
 mod cli;
 mod config;
 mod display;

@@ -22,4 +22,5 @@ pub mod perceive;
 pub mod region;
 pub mod register;
 pub mod scan;
+pub mod segment;
 pub mod train;

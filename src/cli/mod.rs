@@ -11,6 +11,7 @@ mod register;
 pub mod replay;
 pub mod run;
 pub mod scenario;
+mod segment;
 mod train;
 
 use anyhow::Context;
@@ -105,6 +106,14 @@ Examples:
         #[arg(long)]
         verify: bool,
     },
+    /// Where a tumour is in a patient's scans: labels as NIfTI, and volumes.
+    #[command(after_help = "\
+Examples:
+  bregma segment --t1c t1c.nii.gz --flair flair.nii.gz --model network.bregma --out seg.nii.gz
+  bregma segment --t1c dicom/t1c --model network.bregma --out seg.nii.gz      a folder with a DICOM series
+  bregma segment --t1c dicom/t1c --model network.bregma --out seg.nii.gz --dicom-seg seg.dcm
+Any of T1c, FLAIR, T1 and T2 will do; all that are given must be registered to each other. Research software: no diagnosis.")]
+    Segment(segment::SegmentArgs),
     /// Weights, from digital patients.
     #[command(subcommand)]
     Train(train::TrainCommand),
@@ -467,6 +476,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Patient(PatientCommand::Gallery(args)) => patient::gallery(&args),
         Command::Inspect { file } => inspect::run(&file),
         Command::Replay { file, verify } => replay::run(&file, verify),
+        Command::Segment(args) => segment::run(&args),
         Command::Train(command) => train::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::Register(command) => register::run(&command),

@@ -2,6 +2,7 @@
 
 use super::case::{CORRELATION, Contender, Point, Task};
 use super::{Outcome, bars};
+use crate::calendar;
 use crate::report::BenchRow;
 use std::fmt::Write as _;
 
@@ -41,7 +42,7 @@ pub fn markdown(outcome: &Outcome, points: &[Point], head: &Head<'_>) -> String 
          percentile of what registers alone did between the rounds. In training burn's networks, \
          ours and flex, keep their norms, whose statistics stand still; PyTorch has them folded away.\n\n",
         head.command,
-        date(head.seconds),
+        calendar::date(head.seconds),
         head.machine,
     );
     if let Some(picture) = head.picture {
@@ -150,23 +151,6 @@ fn memory(out: &mut String, outcome: &Outcome, points: &[Point]) {
     out.push('\n');
 }
 
-/// The day of a time, by the Gregorian calendar.
-fn date(seconds: u64) -> String {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let (mut day, mut year) = (seconds / 86_400, 1970);
-    while day >= 365 + u64::from(leap(year)) {
-        day -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while day >= lengths[month] {
-        day -= lengths[month];
-        month += 1;
-    }
-    format!("{year}-{:02}-{:02}", month + 1, day + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,14 +176,5 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("flex: not run: a reason") && page.contains("1970-01-01"));
-    }
-
-    #[test]
-    fn days_are_named_by_the_calendar() {
-        assert_eq!(date(951_782_400), "2000-02-29");
-        assert_eq!(date(951_782_400 + 86_400), "2000-03-01");
-        assert_eq!(date(4_107_456_000), "2100-02-28");
-        assert_eq!(date(4_107_456_000 + 86_400), "2100-03-01");
-        assert_eq!(date(1_767_225_599), "2025-12-31");
     }
 }

@@ -1,0 +1,42 @@
+//! `bregma segment` as its user meets it: on a simulated patient's scans, and on what is no scan.
+
+mod program;
+
+use program::{bregma, said};
+use std::path::Path;
+
+fn segment(folder: &Path, args: &[&str]) -> (i32, String) {
+    said(&bregma(folder, &[&["segment", "--untrained", "1"][..], args].concat()))
+}
+
+#[test]
+fn a_patients_scans_are_labelled_on_their_own_voxels_and_what_is_no_scan_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let (status, text) = said(&bregma(folder, &["patient", "show", "--seed", "7", "--out", "p"]));
+    assert_eq!(status, 0, "{text}");
+
+    let (status, text) = segment(
+        folder,
+        &["--t1c", "p/t1c.nii.gz", "--flair", "p/flair.nii.gz", "--out", "seg.nii.gz", "--dicom-seg", "seg.dcm"],
+    );
+    assert_eq!(status, 0, "{text}");
+    for phrase in ["core ", "mL (labels 1 + 4;", "whole ", "UNTRAINED", "written    seg.nii.gz", "seg.dcm"] {
+        assert!(text.contains(phrase), "{phrase}: {text}");
+    }
+    // Its labels are no scan.
+    let (status, text) = segment(folder, &["--t1c", "seg.nii.gz", "--out", "again.nii.gz"]);
+    assert!(
+        status == 2 && (text.contains("labels are no scan") || text.contains("shows no brain")),
+        "{status}: {text}"
+    );
+    let (status, text) = segment(folder, &["--t1c", "p/run.toml", "--out", "again.nii.gz"]);
+    assert!(status == 2 && text.contains("give a .nii or .nii.gz file"), "{status}: {text}");
+    let (status, text) = segment(folder, &["--t1c", "p/t1c.nii.gz", "--out", "again.png"]);
+    assert!(status == 2 && text.contains("ends in .nii.gz or .nii"), "{status}: {text}");
+    let (status, text) = segment(folder, &["--t1c", "p/t1c.nii.gz", "--numbers", "int8", "--out", "again.nii.gz"]);
+    assert!(status == 2 && text.contains("was not calibrated"), "{status}: {text}");
+    let (status, text) = segment(folder, &["--out", "again.nii.gz"]);
+    assert!(status == 2 && text.contains("--t1c <FILE>"), "{status}: {text}");
+    assert!(!folder.join("again.nii.gz").exists());
+}

@@ -58,7 +58,7 @@ fn what_makes_no_training_is_refused_before_anything_is_made() {
     for (args, phrase) in [
         (["--edge", "50"], "edge is 50; a multiple of 8 from 16 to 64"),
         (["--steps", "0"], "steps is 0; 1 to"),
-        (["--patients", "0"], "--patients is 0; 1 to 100000"),
+        (["--patients", "0"], "patients is 0; 1 to 100000"),
         (["--minutes", "0"], "--minutes is 0; more than 0"),
         (["--rate", "-1"], "rate is -1"),
     ] {

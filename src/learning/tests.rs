@@ -1,5 +1,6 @@
 //! Sequences are what align sees, with the truth at that time, whoever makes them.
 
+use super::lessons::Kept;
 use super::patients::Patients;
 use super::stream::Stream;
 use super::*;
@@ -7,6 +8,7 @@ use crate::config::Config;
 use bregma_core::digest::Digest;
 use bregma_core::flow::ROI_VOXELS;
 use bregma_patient::{PatientCache, PatientSettings};
+use bregma_perception::train::Lessons;
 use std::sync::OnceLock;
 
 /// Two small patients, kept in a folder for as long as the tests run.
@@ -147,4 +149,23 @@ fn scans_alone_come_first_and_show_a_whole_tumour_and_no_theatre() {
     };
     assert!(of(4) > of(2) + 0.5, "what enhances does so on T1c: {} {}", of(4), of(2));
     assert_eq!(digest(near), digest(&made(&settings, 1, 1)[0]));
+}
+
+#[test]
+fn steps_learn_from_removals_or_from_scans_alone_in_one_order_whatever_the_threads() {
+    let settings = Settings { scans: 3, sequences: 2, abreast: 2, ..short() };
+    let lent = |threads: usize| {
+        let stream = Stream::start(Config::demo().expect("it is built in"), two(), &settings, threads).expect("starts");
+        let mut kept = Kept::new(stream, 5, 8, 2.0, 0.5);
+        let steps = (0..10).map(|_| kept.next(4).expect("lessons"));
+        steps.map(|lessons| lessons.iter().map(|l| (l.frames, l.margin[77], l.channels[99])).collect()).collect()
+    };
+    let steps: Vec<Vec<(usize, f32, f32)>> = lent(1);
+    assert_eq!(steps, lent(2));
+    for step in &steps {
+        assert!(step.iter().all(|(frames, ..)| *frames == step[0].0), "of one length: {step:?}");
+        assert_eq!(step.len() * step[0].0, 4, "{step:?}");
+    }
+    let alone = steps.iter().filter(|step| step[0].0 == 1).count();
+    assert!((2..=8).contains(&alone), "both kinds: {alone} of 10");
 }

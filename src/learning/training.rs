@@ -73,6 +73,26 @@ impl Default for Recipe {
     }
 }
 
+impl Recipe {
+    /// # Errors
+    /// The first part that makes no sense, and what would be right.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.training.check()?;
+        let inside = |name: &str, value: f64, low: f64, high: f64| {
+            let right = (low..=high).contains(&value);
+            ensure!(right, "the recipe's {name} is {value}; {low} to {high} is right");
+            Ok(())
+        };
+        inside("patients", self.patients.1 as f64, 1.0, 1e5)?;
+        inside("held_out", self.held_out.1 as f64, 1.0, 1e5)?;
+        inside("core_ml[0]", self.core_ml[0], 0.1, self.core_ml[1])?;
+        inside("frames", self.frames as f64, 2.0, 64.0)?;
+        inside("kept", self.kept as f64, self.frames as f64, 1e6)?;
+        inside("uses", self.uses, 1.0, 1e3)?;
+        inside("scans", self.scans, 0.0, 0.9)
+    }
+}
+
 /// A line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -209,7 +229,7 @@ impl Training<'_> {
         // As many frames of scans alone as their share of the steps takes, over a visit's removals.
         let learning = Settings { seed, frames, abreast: 4, ..Settings::default() };
         let removals = (learning.sequences * frames) as f64;
-        let settings = Settings { scans: (removals * scans / (1.0 - scans).max(0.1)).ceil() as usize, ..learning };
+        let settings = Settings { scans: (removals * scans / (1.0 - scans)).ceil() as usize, ..learning };
         let stream = Stream::start(Config::demo()?, patients, &settings, self.threads)?;
         Ok(Kept::new(stream, seed, kept, uses, scans))
     }
@@ -271,8 +291,11 @@ pub fn folder(path: &Path, resume: bool, wanted: Recipe) -> anyhow::Result<Recip
             "{} has a recipe and no training.ckpt to go on from: begin without --resume",
             path.display()
         );
-        return serde_json::from_slice(&text).with_context(|| format!("in {}", recipe.display()));
+        let found: Recipe = serde_json::from_slice(&text).with_context(|| format!("in {}", recipe.display()))?;
+        found.check().with_context(|| format!("in {}", recipe.display()))?;
+        return Ok(found);
     }
+    wanted.check()?;
     ensure!(
         !left.exists(),
         "{} holds a training; --resume goes on with it, another --out begins a new one",

@@ -27,6 +27,7 @@ use bregma_perception::train::{self, Checkpoint, Lesson, Loss, Scored, Trainer, 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Steps that one entry of the log is of.
@@ -314,7 +315,8 @@ fn read(path: &Path) -> anyhow::Result<Left> {
 /// Whole or not at all.
 fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+    let readable = PermissionsExt::from_mode(0o644);
+    let written = tempfile::Builder::new().permissions(readable).tempfile_in(folder).and_then(|mut file| {
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())

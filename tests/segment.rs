@@ -18,14 +18,23 @@ fn a_patients_scans_are_labelled_on_their_own_voxels_and_what_is_no_scan_is_refu
 
     let (status, text) = segment(
         folder,
-        &["--t1c", "p/t1c.nii.gz", "--flair", "p/flair.nii.gz", "--out", "seg.nii.gz", "--dicom-seg", "seg.dcm"],
+        &[
+            "--t1c",
+            "p/t1c.nii.gz",
+            "--flair",
+            "p/flair.nii.gz",
+            "--out",
+            "new/seg.nii.gz",
+            "--dicom-seg",
+            "new/seg.dcm",
+        ],
     );
     assert_eq!(status, 0, "{text}");
-    for phrase in ["core ", "mL (labels 1 + 4;", "whole ", "UNTRAINED", "written    seg.nii.gz", "seg.dcm"] {
+    for phrase in ["core ", "mL (labels 1 + 4;", "whole ", "UNTRAINED", "written    new/seg.nii.gz", "new/seg.dcm"] {
         assert!(text.contains(phrase), "{phrase}: {text}");
     }
     // Its labels are no scan.
-    let (status, text) = segment(folder, &["--t1c", "seg.nii.gz", "--out", "again.nii.gz"]);
+    let (status, text) = segment(folder, &["--t1c", "new/seg.nii.gz", "--out", "again.nii.gz"]);
     assert!(
         status == 2 && (text.contains("labels are no scan") || text.contains("shows no brain")),
         "{status}: {text}"

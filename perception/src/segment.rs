@@ -1,14 +1,16 @@
 //! Whole scans: where a tumour is in all of the brain, by the network that keeps the margin.
 //!
 //! ```text
-//!  scans of one patient ─► box around the brain at 1.25 mm ─► overlapping tiles of 64³ ─► network, as in its first frame
-//!                                                              weighted by how far inside they are ─► shares ─► labels
+//!  scans ─► box around the brain at 1.25 mm ─► overlapping tiles of 64³ ─► network, as in its first frame
+//!                                              weighted by how far inside they are ─► shares ─► labels
 //! ```
-//! A tile is what align would give of a closed head: scans that are there, no cavity, nothing ever seen by a microscope. What the network
-//! says of a voxel in several tiles is averaged, the middle of a tile counting more than its rim, where convolutions read
-//! zeros. **Labels** are those of BraTS: 1 necrosis, 2 infiltrated, 4 enhancing, 0 elsewhere; core is 1 and 4.
-//! **Units and frame:** mm, patient LPS, that of the scans, which must be registered to each other. **Determinism:** the same on any number of threads.
-//! **Allocation:** about 60 bytes a voxel of the box. **Not protected against:** scans of other patients, or that do not lie on each other.
+//! A tile is what align would give of a closed head: scans that are there, no cavity, nothing ever seen by a
+//! microscope. What the network says of a voxel in several tiles is averaged, the middle of a tile counting more than its
+//! rim, where convolutions read zeros. **Only where every scan that is given shows the brain** is anything labelled.
+//! **Labels** are those of BraTS: 1 necrosis, 2 infiltrated, 4 enhancing, 0 elsewhere; core is 1 and 4.
+//! **Units and frame:** mm, patient LPS, that of the scans, which must be registered to each other. **Determinism:** the
+//! same on any number of threads. **Allocation:** 16 bytes a voxel of the box, and a plan. **Not protected against:** scans
+//! of other patients, or that do not lie on each other.
 
 use crate::bits::VoxelBits;
 use crate::engine::{Calibration, EngineError, Plan, Pool, Precision};
@@ -57,7 +59,7 @@ impl<'a> Scans<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
     /// Not one scan.
-    #[error("no scan; at least a T1c or a FLAIR is needed")]
+    #[error("no scan; at least one of T1c, FLAIR, T1 and T2 is needed")]
     NoScan,
     /// Labels where a scan should be.
     #[error("the {modality:?} scan has only {values} different values: labels are no scan")]
@@ -222,7 +224,7 @@ fn brain_of(scan: &Scan) -> ([f64; 3], [f64; 3]) {
             if run < ROW_MIN {
                 continue;
             }
-            // The row's ends are enough; what lies between them is between them.
+            // The voxels before it in the run are less than the box' margin away.
             let voxel = Point3::new(x as f64, (row % ny) as f64, (row / ny) as f64);
             let at = volume.patient_from_voxel.transform_point(&voxel);
             for a in 0..3 {
@@ -360,7 +362,7 @@ mod tests {
     #[test]
     fn what_cannot_be_segmented_is_refused_in_words() {
         let why = |scans: &Scans<'_>| try_it(scans).expect_err("refused").to_string();
-        assert_eq!(why(&Scans::default()), "no scan; at least a T1c or a FLAIR is needed");
+        assert_eq!(why(&Scans::default()), "no scan; at least one of T1c, FLAIR, T1 and T2 is needed");
         let (one, other) = (ball(1, Point3::new(-30.0, 0.0, 0.0), 15.0), ball(1, Point3::new(30.0, 0.0, 0.0), 15.0));
         let apart = Scans { t1c: Some(&one), flair: Some(&other), ..Scans::default() };
         assert!(why(&apart).starts_with("the scans share no place that is brain in all"), "{}", why(&apart));

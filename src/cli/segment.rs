@@ -73,6 +73,10 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
         name.ends_with(".nii.gz") || name.ends_with(".nii"),
         "--out is {name}; a name that ends in .nii.gz or .nii is right"
     );
+    for path in [Some(&args.out), args.dicom_seg.as_ref()].into_iter().flatten() {
+        let folder = folder_of(path);
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {} for the labels", folder.display()))?;
+    }
     let given = [
         (&args.t1c, Modality::T1c),
         (&args.flair, Modality::Flair),
@@ -134,15 +138,33 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
         let digest = model.digest().to_string();
         let algorithm = format!("bregma {} network {}", env!("CARGO_PKG_VERSION"), &digest[..12]);
         let maker = Maker { algorithm: &algorithm, made: [&made[0], &made[1]] };
-        match segmentation::write(path, &lattice, &labels, &GLIOMA, &maker) {
-            Ok(()) => say(format!("written    {}", path.display())),
-            Err(why @ SegmentationError::Empty) => say(format!("not written {}: {why}", path.display())),
-            Err(why) => return Err(why).with_context(|| path.display().to_string()),
+        match put(path, |part| segmentation::write(part, &lattice, &labels, &GLIOMA, &maker)) {
+            Err(why) if matches!(why.downcast_ref(), Some(SegmentationError::Empty)) => {
+                say(format!("not written {}: {why}", path.display()));
+            }
+            written => written.with_context(|| format!("cannot write {}", path.display()))?,
         }
     }
-    lattice.write(&args.out, labels).with_context(|| format!("cannot write {name}"))?;
-    say(format!("written    {name}"));
+    put(&args.out, |part| lattice.write(part, labels)).with_context(|| format!("cannot write {name}"))?;
     Ok(Goal::Held)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes beside a file's place, under a name that ends as its own, and moves it there: whole or not at all.
+fn put<E>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> anyhow::Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let name = path.file_name().unwrap_or_default();
+    let beside = tempfile::Builder::new().prefix(".bregma-").tempdir_in(folder_of(path))?;
+    let part = beside.path().join(name);
+    write(&part)?;
+    std::fs::rename(&part, path)?;
+    say(format!("written    {}", path.display()));
+    Ok(())
 }
 
 /// A scan, and where its file's voxels lie.

@@ -30,7 +30,7 @@ Examples:
   bregma train perception --out out/perception --resume         goes on with it
   bregma train perception --out out/try --steps 200 --patients 4 --held-out 2 --edge 32
 
-The folder holds recipe.json, log.jsonl, curves.png, training.ckpt to go on from, and the network with its card.")]
+It takes about 6 GB of memory. The folder holds recipe.json, log.jsonl, curves.png, training.ckpt to go on from, and the network with its card.")]
     Perception(PerceptionArgs),
 }
 
@@ -43,7 +43,7 @@ pub struct PerceptionArgs {
     /// Go on with the training in the folder, by its own recipe.
     #[arg(long, conflicts_with_all = ["steps", "seed", "patients", "held_out", "frames", "edge", "rate", "mean"])]
     pub resume: bool,
-    /// Stop after so many minutes, and keep what is needed to go on.
+    /// Stop after so many minutes of training, which begins once all patients are grown, and keep what is needed to go on.
     #[arg(long, value_name = "M")]
     pub minutes: Option<f64>,
     /// Steps in all [default: 6000].

@@ -103,8 +103,8 @@ impl CudaNetworked {
         });
         let (shares, from, state) = forward.map_err(|why| self.health.fails(why))?;
         self.state = Some(state);
-        // SAFETY: the tensor has a float for each voxel of each output, of which the first are the first, it lives until the end of this function, and nothing is under
-        // way any more.
+        // SAFETY: the tensor has a float for each voxel of each output, the first output's first; it lives until the
+        // end of this function, and nothing is under way any more.
         unsafe { self.transfer.fetch(from, &mut self.shares)? };
         drop(shares);
         Ok(&self.shares)

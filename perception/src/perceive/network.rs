@@ -1,7 +1,7 @@
 //! A network's estimate of the residual core, frame by frame, with the memory of its ConvLSTM.
 //!
-//! **Shapes:** reads all channels of a `RoiFrame`, `[C, 64, 64, 64]`, and writes σ(logit) of the first output as 0 to 255. **Memory:** as
-//! long as the frame's epoch lasts; a region that has moved and a new scan begin anew. **Allocation:** in `new`.
+//! **Shapes:** reads all channels of a `RoiFrame`, `[C, 64, 64, 64]`, and writes σ(logit) of the first output as 0 to
+//! 255. **Memory:** as long as the frame's epoch lasts; a region that has moved and a new scan begin anew. **Allocation:** in `new`.
 //! **Order:** the same on any number of threads. **Not protected against:** weights that were trained badly, and frames
 //! unlike those of the training.
 

@@ -5,6 +5,7 @@
 
 use super::lesson::Lesson;
 use crate::network::Random;
+use bregma_core::flow::ROI_CHANNEL_COUNT;
 use bregma_core::flow::roi_channel::SCANS;
 use serde::{Deserialize, Serialize};
 use std::f32::consts::TAU;
@@ -74,9 +75,9 @@ impl Disturbing {
 
     /// Does it to a lesson's scans.
     pub(super) fn apply(&self, lesson: &mut Lesson, random: &mut Random) {
-        let (edge, voxels, inputs) = (lesson.edge, lesson.voxels(), lesson.inputs());
+        let (edge, voxels) = (lesson.edge, lesson.voxels());
         for channel in SCANS {
-            let start = |frame: usize| (frame * inputs + channel) * voxels;
+            let start = |frame: usize| (frame * ROI_CHANNEL_COUNT + channel) * voxels;
             if lesson.channels[start(0)..][..voxels].iter().all(|v| *v == 0.0) {
                 continue;
             }
@@ -171,11 +172,10 @@ impl Scan {
 /// The sign of a gradient times `by` where there is a scan, `[T * N, C, E, E, E]`; 0 elsewhere.
 pub(super) fn of_scans(gradient: &[f32], channels: &[f32], edge: usize, by: f32) -> Vec<f32> {
     let voxels = edge.pow(3);
-    let inputs = bregma_core::flow::ROI_CHANNEL_COUNT;
     let mut moved = vec![0.0; gradient.len()];
     for (volume, moved) in moved.chunks_exact_mut(voxels).enumerate() {
         let part = volume * voxels..(volume + 1) * voxels;
-        if SCANS.contains(&(volume % inputs)) && channels[part.clone()].iter().any(|v| *v != 0.0) {
+        if SCANS.contains(&(volume % ROI_CHANNEL_COUNT)) && channels[part.clone()].iter().any(|v| *v != 0.0) {
             moved.iter_mut().zip(&gradient[part]).for_each(|(m, g)| *m = if *g == 0.0 { 0.0 } else { by.copysign(*g) });
         }
     }

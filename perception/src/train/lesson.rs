@@ -2,6 +2,7 @@
 
 use super::OUTPUTS;
 use crate::network::Random;
+use bregma_core::flow::ROI_CHANNEL_COUNT;
 use std::sync::Arc;
 
 /// Cubes are cut around a voxel this near to the core's surface, mm; where there is none, anywhere.
@@ -51,6 +52,9 @@ pub enum BadLesson {
         /// Should have.
         expected: usize,
     },
+    /// No frame, or frames of no voxel.
+    #[error("a lesson without a voxel")]
+    Empty,
     /// A label that BraTS does not have.
     #[error("a lesson has the label {0}; 0, 1, 2 and 4 are right")]
     Label(u8),
@@ -75,11 +79,6 @@ impl Lesson {
         self.edge.pow(3)
     }
 
-    /// Channels of a frame.
-    pub(super) const fn inputs(&self) -> usize {
-        self.channels.len() / (self.frames * self.voxels())
-    }
-
     /// # Errors
     /// [`BadLesson`].
     pub fn check(&self) -> Result<(), BadLesson> {
@@ -90,7 +89,10 @@ impl Lesson {
         };
         size("residual", self.residual.len(), all)?;
         size("margin", self.margin.len(), all)?;
-        size("channels", self.channels.len(), all * (self.channels.len() / all.max(1)).max(1))?;
+        size("channels", self.channels.len(), all * ROI_CHANNEL_COUNT)?;
+        if all == 0 {
+            return Err(BadLesson::Empty);
+        }
         if let Some(label) = self.residual.iter().find(|l| !matches!(l, 0 | 1 | 2 | 4)) {
             return Err(BadLesson::Label(*label));
         }
@@ -127,7 +129,7 @@ impl Lesson {
         };
         let mut cut =
             Self { frames: self.frames, edge, channels: Vec::new(), residual: Vec::new(), margin: Vec::new() };
-        let volumes = self.frames * self.inputs();
+        let volumes = self.frames * ROI_CHANNEL_COUNT;
         cut.channels.reserve_exact(volumes * cut.voxels());
         (0..volumes).flat_map(rows).for_each(|start| cut.channels.extend_from_slice(&self.channels[row(start)]));
         for start in (0..self.frames).flat_map(rows) {
@@ -195,7 +197,7 @@ pub(super) fn together(lessons: &[Lesson]) -> Result<Batch, BadLesson> {
     for frame in 0..frames {
         for lesson in lessons {
             let part = |of: usize| frame * of * voxels..(frame + 1) * of * voxels;
-            batch.channels.extend_from_slice(&lesson.channels[part(lesson.inputs())]);
+            batch.channels.extend_from_slice(&lesson.channels[part(ROI_CHANNEL_COUNT)]);
             batch.margin.extend_from_slice(&lesson.margin[part(1)]);
             let labels = &lesson.residual[part(1)];
             for output in 0..OUTPUTS {

@@ -116,6 +116,22 @@ fn a_training_that_was_left_goes_on_to_the_same_weights() {
 }
 
 #[test]
+fn the_mean_of_one_network_is_that_network_with_the_statistics_of_its_norms() {
+    let mut trainer = trainer(settings(4));
+    let other = trainer.network.valid();
+    run(&mut trainer, 0, 4);
+    let trained = trainer.network.valid();
+    assert_ne!(other.fold(), trained.fold());
+    assert_eq!(Mean::of(&trained).put_into(other.clone()).fold(), trained.fold(), "to the last bit");
+    // Half of each: the biases of the head lie half-way.
+    let mut mean = Mean::of(&other);
+    mean.take(&trained, 0.5);
+    let head = |model: &Model| model.layers.last().map_or(0.0, |layer| layer.bias[0]);
+    let half = head(&mean.put_into(other.clone()).fold());
+    assert!((half - 0.5 * (head(&other.fold()) + head(&trained.fold()))).abs() < 1e-6, "{half}");
+}
+
+#[test]
 fn the_loss_gradient_is_its_gradient() {
     let batch = together(&[ball(1).cut(8, &mut Random::new(3)), ball(2).cut(8, &mut Random::new(4))]).expect("a batch");
     let mut random = Random::new(9);
@@ -148,7 +164,7 @@ fn a_cube_is_cut_and_turned_with_all_that_is_in_it() {
     for _ in 0..20 {
         let cut = lesson.cut(16, &mut random).turned(&mut random);
         assert_eq!(cut.check(), Ok(()));
-        assert_eq!((cut.edge, cut.inputs()), (16, ROI_CHANNEL_COUNT));
+        assert_eq!((cut.edge, cut.channels.len()), (16, 2 * ROI_CHANNEL_COUNT * cut.voxels()));
         // What shines lies where the label says, as before.
         let voxels = cut.voxels();
         for i in (0..voxels).filter(|i| cut.residual[*i] == 4) {
@@ -195,6 +211,11 @@ fn what_is_no_lesson_and_no_setting_is_refused_in_words() {
     let mut short = ball(1);
     short.margin.pop();
     assert_eq!(why(&short), "a lesson of 2 frames of 24 voxels' edge has 27647 values in margin; 27648 are right");
+    let mut narrow = ball(1);
+    narrow.channels.truncate(2 * 3 * EDGE.pow(3));
+    assert!(why(&narrow).contains("82944 values in channels; 248832 are right"), "{}", why(&narrow));
+    let nothing = Lesson { frames: 0, edge: EDGE, channels: Vec::new(), residual: Vec::new(), margin: Vec::new() };
+    assert_eq!(why(&nothing), "a lesson without a voxel");
     let mut label = ball(1);
     label.residual[7] = 3;
     assert_eq!(why(&label), "a lesson has the label 3; 0, 1, 2 and 4 are right");

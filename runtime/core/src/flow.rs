@@ -1119,6 +1119,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_channel_is_where_its_name_says() {
+        use roi_channel::{CAVITY, DOUBT, FLAIR, FLUORESCENCE, REDNESS, SCANS, SEEN_AGE, T1, T1C, T2};
+        let all = [T1C, FLAIR, CAVITY, FLUORESCENCE, SEEN_AGE, T1, T2, REDNESS, DOUBT];
+        let names = ["t1c:", "flair:", "cavity:", "fluorescence:", "seen_age:", "t1:", "t2:", "redness:", "doubt:"];
+        assert!(all.iter().zip(names).all(|(channel, name)| ROI_CHANNELS[*channel].starts_with(name)));
+        assert_eq!((all.len(), SCANS), (ROI_CHANNEL_COUNT, [T1C, FLAIR, T1, T2]));
+    }
+
+    #[test]
     fn energy_survives_its_byte_and_unknown_bits_are_refused() {
         for bits in 0..8 {
             assert_eq!(Energy::from_bits(bits).map(Energy::bits), Some(bits));

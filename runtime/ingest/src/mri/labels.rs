@@ -1,8 +1,8 @@
 //! Labels as a NIfTI file on the voxels of a scan, in the order in which that scan's file has them.
 //!
 //! Where the scan is NIfTI, its header's place in the world is taken over to the bit; where it is DICOM, the
-//! lattice is its columns, rows and slices, and the file says where it lies by its sform. **Units and frames:** [`Lattice`] is LPS mm, the file
-//! RAS mm. **Allocation:** the file's bytes.
+//! lattice is its columns, rows and slices, and the file says where it lies by its sform. **Units and frames:**
+//! [`Lattice`] is LPS mm, the file RAS mm. **Allocation:** the file's bytes.
 
 use super::dicom::{self, Series};
 use super::{MriError, nifti};

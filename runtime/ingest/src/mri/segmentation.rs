@@ -1,7 +1,8 @@
 //! Labels as a DICOM Segmentation, binary: a frame for each label and slice that has any.
 //!
-//! Where the labels lie on a DICOM series, patient, study and frame of reference are taken over from it and each frame refers to the slice
-//! it was made of; where they lie on a NIfTI file, which names nobody, patient and study are empty and the frame of reference is new.
+//! Where the labels lie on a DICOM series, patient, study and frame of reference are taken over from it and each frame
+//! refers to the slice it was made of; where they lie on a NIfTI file, which names nobody, patient and study are empty and
+//! the frame of reference is new.
 //! **Units and frame:** LPS mm; frames are the planes of the lattice's third axis. **Identity:** UIDs under 2.25
 //! (PS3.5 B.2) that follow from the labels and what they lie on, so that the same segmentation has the same bytes. **Sources:**
 //! PS3.3 A.51 (Segmentation IOD), C.8.20 (its modules), C.7.6.16 (functional groups), C.7.6.17 (dimensions); codes of SNOMED CT as
@@ -203,6 +204,11 @@ fn identity(object: &mut InMemDicomObject, lattice: &Lattice, maker: &Maker<'_>,
         (tags::FRAME_OF_REFERENCE_UID, VR::UI, "frame of reference"),
         (tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""),
     ];
+    // In which the names are that are taken over.
+    let characters = lattice.series.as_ref().and_then(|series| series.about.get(tags::SPECIFIC_CHARACTER_SET));
+    characters.into_iter().for_each(|element| {
+        object.put(element.clone());
+    });
     for (tag, vr, otherwise) in taken_over {
         let found = lattice.series.as_ref().and_then(|series| series.about.get(tag));
         match found {

@@ -531,7 +531,12 @@ const MAKER: Maker<'_> = Maker { algorithm: "bregma test", made: ["20261127", "1
 /// Writes a series and a segmentation of it; the folder holds both.
 fn segmented(axes: &Axes) -> (TempDir, PathBuf, Lattice) {
     let dir = folder();
-    write_series(dir.path(), series(axes));
+    let mut slices = series(axes);
+    for slice in &mut slices {
+        put(&mut slice.object, tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 100");
+        put(&mut slice.object, tags::PATIENT_NAME, VR::PN, "Müller^Änne");
+    }
+    write_series(dir.path(), slices);
     let lattice = Lattice::of_series(dir.path()).expect("a series");
     let (out, labels) = (dir.path().join(".seg.dcm"), labelled());
     segmentation::write(&out, &lattice, &labels, &segmentation::GLIOMA, &MAKER).expect("written");
@@ -551,7 +556,7 @@ found = seg.get_pixels_by_source_instance([s.SOPInstanceUID for s in slices], ig
 print(*found.shape)
 print(*found.flatten().astype(int))
 print(*[d.segment_label.replace(' ', '_') for d in (seg.get_segment_description(n) for n in seg.segment_numbers)])
-print(seg.FrameOfReferenceUID == slices[0].FrameOfReferenceUID, seg.StudyInstanceUID == slices[0].StudyInstanceUID)
+print(seg.FrameOfReferenceUID == slices[0].FrameOfReferenceUID, seg.StudyInstanceUID == slices[0].StudyInstanceUID, seg.PatientName == slices[0].PatientName == 'Müller^Änne')
 ";
 
 #[test]
@@ -581,7 +586,7 @@ fn highdicom_finds_each_segment_on_the_slice_that_it_was_made_of() {
             assert_eq!(found[3 * index..][..3], expected, "{axes:?}: voxel {index}");
         }
         assert!(lines[2].starts_with("necrosis_of") && lines[2].ends_with("enhancing_tumour"), "{}", lines[2]);
-        assert_eq!(lines[3], "True True");
+        assert_eq!(lines[3], "True True True");
     }
 }
 

@@ -16,7 +16,7 @@ use bregma_core::flow::{Scene, VideoFrame};
 use bregma_core::lane::Gauge;
 use bregma_core::runner::StageStats;
 use bregma_core::time::{Duration, Instant};
-use bregma_patient::SharedWorld;
+use bregma_patient::{PlaceKind, SceneTruth, SharedWorld};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,6 +32,15 @@ pub struct Evaluator {
     still: Vec<f64>,
     reregistered: Vec<f64>,
     moved: Vec<f64>,
+    interval: Interval,
+}
+
+/// How often the truth lies in the interval that a scene states.
+#[derive(Debug, Clone, Copy, Default)]
+struct Interval {
+    places: u64,
+    within: u64,
+    width_mm: f64,
 }
 
 impl Evaluator {
@@ -49,31 +58,64 @@ impl Evaluator {
             still: Vec::new(),
             reregistered: Vec::new(),
             moved: Vec::new(),
+            interval: Interval::default(),
         }
     }
 
-    /// Looks at a scene when one is due.
-    pub fn look(&mut self, scene: &Scene, world: &SharedWorld) {
+    /// Looks at a scene when one is due; what was found, when it was.
+    pub fn look(&mut self, scene: &Scene, world: &SharedWorld) -> Option<Looked> {
         self.rungs.begin(scene);
         let due = self.last.and_then(|at| scene.captured.since(at)).is_none_or(|age| age >= self.every);
         if !due {
-            return;
+            return None;
         }
         self.last = Some(scene.captured);
-        let errors = world.margin_errors(scene, None);
-        self.visible.extend(errors.visible.iter().map(|e| f64::from(*e)));
-        self.hidden.extend(errors.hidden.iter().map(|e| f64::from(*e)));
-        self.tip.extend(errors.tip.map(f64::from));
-
-        let Self { rungs, still, reregistered, moved, .. } = self;
-        let cores = [rungs.static_core(scene), rungs.reregistered_core(scene), rungs.moved_core(scene)];
-        for (core, rung) in cores.into_iter().zip([still, reregistered, moved]) {
-            let Some(core) = core else { continue };
-            let errors = world.margin_errors(scene, Some(self.signed.of(core.into_iter())));
-            let all = errors.visible.iter().chain(&errors.hidden).chain(&errors.tip);
-            rung.extend(all.map(|e| f64::from(*e)));
+        let truth = world.truth_of(scene);
+        for place in &truth.places {
+            let error_mm = place.error_mm(scene.margin_mm(place.voxel));
+            match place.kind {
+                PlaceKind::Visible => self.visible.push(error_mm),
+                PlaceKind::Hidden => self.hidden.push(error_mm),
+                PlaceKind::Tip => self.tip.push(error_mm),
+            }
+            let half_mm = scene.interval_mm(place.voxel);
+            self.interval.places += 1;
+            self.interval.within += u64::from(error_mm <= half_mm);
+            self.interval.width_mm += 2.0 * half_mm;
         }
+        let Self { rungs, signed, still, reregistered, moved, .. } = self;
+        let cores = [
+            ("static", rungs.static_core(scene), still),
+            ("reregistered", rungs.reregistered_core(scene), reregistered),
+            ("surface_shift", rungs.moved_core(scene), moved),
+        ];
+        let mut found = Vec::with_capacity(cores.len());
+        for (name, core, errors) in cores {
+            let Some(core) = core else { continue };
+            let margins = signed.of(core.iter().copied()).to_vec();
+            errors.extend(truth.places.iter().map(|place| place.error_mm(f64::from(margins[place.voxel]))));
+            found.push(Rung { name, core, margins });
+        }
+        Some(Looked { truth, rungs: found })
     }
+}
+
+/// What there is to compare at a scene.
+pub struct Looked {
+    /// The truth.
+    pub truth: SceneTruth,
+    /// The ladder's lower rungs, as far as there are any.
+    pub rungs: Vec<Rung>,
+}
+
+/// What a rung of the ladder believes.
+pub struct Rung {
+    /// As reports name it.
+    pub name: &'static str,
+    /// Whether each voxel is residual core, `[64³]`.
+    pub core: Vec<bool>,
+    /// Signed margin, mm, `[64³]`.
+    pub margins: Vec<f32>,
 }
 
 impl Evaluator {
@@ -90,6 +132,12 @@ impl Evaluator {
         picture: &Arc<VideoFrame>,
     ) -> anyhow::Result<()> {
         self.rungs.take_scan(scene, config, theatre, world.scans_now(), picture)
+    }
+}
+
+impl Interval {
+    fn share(&self, sum: f64) -> Option<f64> {
+        (self.places > 0).then(|| sum / self.places as f64)
     }
 }
 
@@ -128,6 +176,7 @@ impl Evaluator {
         let mut all: Vec<f64> = self.visible.iter().chain(&self.hidden).chain(&self.tip).copied().collect();
         let overall = Spread::of(&mut all);
         let still = Spread::of(&mut self.still);
+        let by_classical = with.engine == "classical";
         let why = checked.unexplained.first().map(|u| u.why.to_string());
         let (outcome, mut reason) = judge(&truth, unapproved, why, supervisor.ended());
         if outcome != Outcome::Success && supervisor.rejected > 0 {
@@ -186,11 +235,14 @@ impl Evaluator {
                 static_preoperative: Some(still),
                 reregistered: self.rungs.rescanned().then(|| Spread::of(&mut self.reregistered)),
                 surface_shift: (!self.moved.is_empty()).then(|| Spread::of(&mut self.moved)),
-                classical: Some(overall),
-                network: None,
+                classical: by_classical.then_some(overall),
+                network: (!by_classical).then_some(overall),
             },
             removal_rate_scale: Some(with.removal_rate_scale),
-            margin_interval: Coverage { coverage: None, width_mm_mean: None },
+            margin_interval: Coverage {
+                coverage: self.interval.share(self.interval.within as f64),
+                width_mm_mean: self.interval.share(self.interval.width_mm),
+            },
             motions: Motions {
                 planned: supervisor.planned,
                 approved: supervisor.approvals.len() as u64,

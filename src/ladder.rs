@@ -172,10 +172,10 @@ impl Rungs {
         held.volumes.set(numbered());
         held.anatomy.set(1, Arc::clone(&theatre.anatomy));
         held.roi.set(1, frame.context("align makes a frame of the picture")?);
-        let mut found = None;
+        let mut found = perceive::Out::default();
         let Engines { estimator, distances, .. } = Engines::classical(config, theatre);
         session::perceive(config, estimator, distances).step(now, &held, &mut found)?;
-        let found = found.context("perceive makes a scene of the frame")?;
+        let found = found.scene.context("perceive makes a scene of the frame")?;
         self.rescan = Some(Rescan { core: found.residual.iter().map(|p| *p >= 128).collect(), swept });
         Ok(())
     }

@@ -19,8 +19,10 @@ mod ladder;
 mod learning;
 mod oracle;
 mod patients;
+mod perceived;
 mod pipeline;
 mod portrait;
+mod reasons;
 mod record;
 mod registration;
 mod replay;
@@ -29,6 +31,7 @@ mod scenario;
 mod session;
 mod shifts;
 mod surgeon;
+mod weights;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -287,7 +287,7 @@ pub fn build(mut t: Topics, stages: Stages, hooks: Hooks) -> (House, Doors) {
             stages.perceive,
             perceive,
             ports::perceive_in(),
-            None,
+            bregma_perception::perceive::Out::default(),
             on_input,
             OnOverrun::Count,
             latches.clone(),

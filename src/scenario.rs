@@ -14,21 +14,28 @@ use crate::evaluate::{Evaluator, Ingredients};
 use crate::events::Events;
 use crate::examinations::{Pace, Taken};
 use crate::ladder::{Rungs, Still};
+use crate::learning::calibration::preferred;
 use crate::oracle::Oracle;
+use crate::perceived::Watch;
+use crate::perceived::shadow::{Altered, Shadow, Shown};
 use crate::pipeline::{self, Flowing, Hooks, Topics};
 use crate::report::{Case, Oracles, Outcome};
-use crate::session::engines::Engines;
+use crate::session::engines::{self, Engine, Engines};
 use crate::session::{self, Simulated, Supervisor, Theatre};
 use crate::surgeon::Surgeon;
 use anyhow::{Context, ensure};
 use bregma_core::devices::{Camera, DeviceFault, RANGES_EVERY};
 use bregma_core::digest::Digest;
-use bregma_core::flow::{RangeImage, Sequence, TraceId, VideoFrame, Volume};
+use bregma_core::flow::{ROI_EDGE, RangeImage, Sequence, TraceId, VideoFrame, Volume};
 use bregma_core::pool::Pool;
 use bregma_core::runner::Latches;
 use bregma_core::runner::lockstep::LockStep;
 use bregma_core::time::{Clock, Duration, Instant, SimClock};
 use bregma_patient::{ImportedAnatomy, SharedWorld, WorldKind};
+use bregma_perception::distance::DistanceTransform;
+use bregma_perception::engine::Precision;
+use bregma_perception::model::file::ModelFile;
+use bregma_perception::perceive::Estimator;
 use bregma_planning::Planner;
 use serde::Deserialize;
 use std::path::Path;
@@ -40,6 +47,8 @@ pub const STANDARD: &str = include_str!("../tests/scenarios/standard.toml");
 const TICK: Duration = pipeline::GATE_PERIOD;
 /// Camera frames that may be held at once.
 const FRAMES: usize = 8;
+/// What breaks counts as broken for so long.
+const BROKEN: Duration = Duration::from_secs(60);
 
 /// A suite: which cases, and how they are run.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,6 +86,58 @@ pub struct Suite {
     /// Who plans; the command line says.
     #[serde(skip)]
     pub planner: Plans,
+    /// What estimates the margin; the command line says.
+    #[serde(skip)]
+    pub estimates: Estimates,
+}
+
+/// What estimates a suite's margins.
+#[derive(Debug, Clone, Default)]
+pub enum Estimates {
+    /// The classical estimator.
+    #[default]
+    Classical,
+    /// A network on the processor.
+    Network(Arc<ModelFile>, Precision),
+}
+
+impl Estimates {
+    /// An engine's, with its weights. A simulated clock waits for everybody: `auto` is the network in int8, if it is to be preferred.
+    ///
+    /// # Errors
+    /// A GPU, which is for the real clock, and weights that cannot be had.
+    pub fn of(engine: Engine, weights: &dyn Fn() -> anyhow::Result<ModelFile>) -> anyhow::Result<Self> {
+        Ok(match engine {
+            Engine::Classical => Self::Classical,
+            Engine::CpuF32 => Self::Network(Arc::new(weights()?), Precision::F32),
+            Engine::Auto => match weights()? {
+                file if preferred(&file) => Self::Network(Arc::new(file), Precision::Int8),
+                _ => Self::Classical,
+            },
+            Engine::CpuInt8 => Self::Network(Arc::new(weights()?), Precision::Int8),
+            Engine::Cuda => anyhow::bail!("--engine cuda: simulated cases run on the processor; cpu-f32 is right here"),
+        })
+    }
+
+    /// As reports name it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Classical => "classical",
+            Self::Network(_, precision) => engines::name(*precision),
+        }
+    }
+
+    /// Makes one, on the caller's thread alone: cases run beside each other.
+    ///
+    /// # Errors
+    /// When the network cannot be run.
+    pub fn estimator(&self, config: &Config) -> anyhow::Result<Box<dyn Estimator>> {
+        match self {
+            Self::Classical => Ok(Box::new(engines::classical(config))),
+            Self::Network(weights, precision) => engines::networked(config, weights, *precision, 1),
+        }
+    }
 }
 
 /// Who plans a suite's motions.
@@ -202,6 +263,32 @@ pub struct Run {
     picture_due: Instant,
     settled: (Sequence, u64),
     events: Events,
+    /// Who else is watched, and how they do.
+    watch: Option<Watch>,
+    /// When something breaks.
+    faults: Vec<Instant>,
+}
+
+/// Another estimator that is watched beside the flow's.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// As tables name it.
+    pub name: &'static str,
+    /// What it is.
+    pub estimates: Estimates,
+    /// What it is not shown.
+    pub altered: Altered,
+    /// Which frames it is shown.
+    pub shown: Seeing,
+}
+
+/// Which frames an estimator is shown that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeing {
+    /// All, as the flow's.
+    All,
+    /// Those that are compared, and those of so long before.
+    Before(Duration),
 }
 
 /// Wraps a stage's node on its way into the runner, as `bench` does to count.
@@ -229,6 +316,7 @@ impl Run {
         config: &Config,
         simulated: &Simulated,
         volumes: &[Arc<Volume>],
+        beside: Option<&[Beside]>,
         wrap: &mut dyn Wrap,
     ) -> anyhow::Result<Self> {
         let theatre = simulated.theatre();
@@ -238,7 +326,8 @@ impl Run {
             Plans::Greedy => Box::new(greedy),
             Plans::Oracle | Plans::Unconstrained => Box::new(Oracle::new(greedy, world.clone())),
         };
-        let made = session::stages(config, &theatre, Engines::classical(config, &theatre), planner)?;
+        let engines = Engines::on_processor(suite.estimates.name(), &theatre, suite.estimates.estimator(config)?);
+        let made = session::stages(config, &theatre, engines, planner)?;
         let clock = SimClock::new();
         let (latches, events, flowing) = (Latches::default(), Events::default(), Arc::new(Flowing::default()));
         let mut topics = Topics::new();
@@ -254,6 +343,24 @@ impl Run {
         };
         let still =
             config.follow_shift.then(|| Still::hang(&mut topics, session::align_settings(config, &theatre), volumes));
+        let every =
+            Duration::from_secs_f64(suite.evaluate_every_s).context("`evaluate_every_s` is no length of time")?;
+        let aligned = session::align_settings(config, &theatre);
+        let (mut shadows, mut shadow_nodes) = (Vec::new(), Vec::new());
+        for Beside { name, estimates, altered, shown } in beside.into_iter().flatten() {
+            let shown = match *shown {
+                Seeing::All => Shown::All,
+                Seeing::Before(before) => Shown::Compared { every, before },
+            };
+            let perceive = session::perceive(
+                config,
+                estimates.estimator(config)?,
+                Box::new(DistanceTransform::new([ROI_EDGE; 3])),
+            );
+            let (shadow, nodes) = Shadow::hang(&mut topics, name, perceive, (*altered, shown), (&aligned, volumes));
+            shadows.push(shadow);
+            shadow_nodes.extend(nodes);
+        }
         let (house, doors) = pipeline::build(topics, made.stages, hooks);
         let mut runner = LockStep::new(clock.clone());
         let still = still.map(|(still, node)| {
@@ -266,6 +373,7 @@ impl Run {
         runner.add_boxed(wrap.wrap(Box::new(house.plan)));
         runner.add_boxed(wrap.wrap(Box::new(house.validate)));
         runner.add_boxed(wrap.wrap(Box::new(house.command)));
+        shadow_nodes.into_iter().for_each(|node| runner.add_boxed(node));
 
         let (edges, outside) =
             session::open_doors(doors, &theatre, volumes, &world, (&latches, &events), Pace::AtOnce)?;
@@ -273,8 +381,6 @@ impl Run {
         let camera: Box<dyn Camera> = Box::new(world.camera());
         let [width, height] = camera.size_px();
         let between = |hz: f64| Duration::from_secs_f64(1.0 / hz).context("a rate above zero is needed");
-        let every =
-            Duration::from_secs_f64(suite.evaluate_every_s).context("`evaluate_every_s` is no length of time")?;
         Ok(Self {
             clock,
             world,
@@ -298,6 +404,8 @@ impl Run {
             picture_due: Instant::START,
             settled: (Sequence(0), 0),
             events,
+            watch: beside.map(|_| Watch::new(shadows)),
+            faults: Vec::new(),
         })
     }
 
@@ -333,8 +441,12 @@ impl Run {
             session::goes_on(order, &self.latches);
             self.outside.orders.publish(order);
         }
-        if let Some(scene) = scene {
-            self.evaluator.look(&scene, &self.world);
+        if let Some(scene) = scene
+            && let Some(looked) = self.evaluator.look(&scene, &self.world)
+            && let Some(watch) = &mut self.watch
+        {
+            let broken = |at: &Instant| now.since(*at).is_some_and(|since| since < BROKEN);
+            watch.look(&scene, &looked, self.faults.iter().any(broken));
         }
         Ok(())
     }
@@ -379,14 +491,14 @@ impl Run {
         self.clock.now()
     }
 
-    /// Ends the case and reports on it.
+    /// Ends the case and reports on it, and on who was watched.
     #[must_use]
-    pub fn report(self, suite: &Suite, seed: u64) -> Case {
-        let Self { evaluator, world, supervisor, flowing, runner, outside, .. } = self;
-        evaluator.report(&Ingredients {
+    pub fn report(self, suite: &Suite, seed: u64) -> (Case, Option<Watch>) {
+        let Self { evaluator, world, supervisor, flowing, runner, outside, watch, .. } = self;
+        let case = evaluator.report(&Ingredients {
             seed,
             planner: suite.planner.name(),
-            engine: "classical",
+            engine: suite.estimates.name(),
             world: &world,
             supervisor: &supervisor,
             flowing: &flowing,
@@ -394,7 +506,8 @@ impl Run {
             gauges: &outside.gauges,
             fps: None,
             removal_rate_scale: suite.removal_rate_scale,
-        })
+        });
+        (case, watch)
     }
 }
 
@@ -406,7 +519,7 @@ pub fn oracles(suite: &Suite, head: Option<&ImportedAnatomy>, seed: u64) -> anyh
     let play = |planner| {
         let suite = Suite { planner, ..suite.clone() };
         let (config, source) = suite.configure()?;
-        Ok::<_, anyhow::Error>(case(&suite, &config, &source, head, seed)?.case)
+        Ok::<_, anyhow::Error>(case(&suite, &config, &source, head, seed, None)?.case)
     };
     let (oracle, unconstrained) = (play(Plans::Oracle)?, play(Plans::Unconstrained)?);
     Ok(Oracles {
@@ -422,9 +535,11 @@ pub struct Played {
     pub case: Case,
     /// Whether its patient was read from the cache and not grown.
     pub patient_cached: bool,
+    /// Who was watched.
+    pub watch: Option<Watch>,
 }
 
-/// Runs one case to its end.
+/// Runs one case to its end; with others beside the flow where they are to be watched.
 ///
 /// # Errors
 /// When no patient grows, or the house cannot be built.
@@ -434,18 +549,23 @@ pub fn case(
     source: &PatientSource,
     head: Option<&ImportedAnatomy>,
     seed: u64,
+    beside: Option<&[Beside]>,
 ) -> anyhow::Result<Played> {
     let simulated = Simulated::new(source, head, seed)?;
+    let mut faults = Vec::new();
     for (number, fault) in suite.faults.iter().enumerate() {
         if let Some(fault) = fault.plan()?.drawn(seed, number as u64) {
+            faults.push(fault.at);
             simulated.world.inject(fault);
         }
     }
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
-    let mut run = Run::new(suite, config, &simulated, &volumes, &mut Bare)?;
+    let mut run = Run::new(suite, config, &simulated, &volumes, beside, &mut Bare)?;
+    run.faults = faults;
     while run.supervisor.ended().is_none() && run.now().secs_f64() < suite.longest_s {
         run.tick()?;
     }
-    Ok(Played { case: run.report(suite, seed), patient_cached: simulated.cached })
+    let (case, watch) = run.report(suite, seed);
+    Ok(Played { case, patient_cached: simulated.cached, watch })
 }

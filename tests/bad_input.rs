@@ -153,7 +153,7 @@ fn an_export_says_what_is_wrong_with_weights_edge_or_place() {
     let folder = folder();
     let onnx = folder.path().join("network.onnx");
     let onnx = onnx.to_str().expect("a path of plain letters");
-    refused(folder.path(), &["export", "--onnx", onnx], &["--model", "--untrained"]);
+    refused(folder.path(), &["export", "--onnx", onnx, "--model", "a", "--untrained", "1"], &["cannot be used with"]);
     refused(folder.path(), &["export", "--onnx", onnx, "--untrained", "1", "--edge", "60"], &["60", "multiple of 8"]);
     refused(folder.path(), &["export", "--onnx", "absent/network.onnx", "--untrained", "1"], &["absent/network.onnx"]);
     let broken = folder.path().join("broken.bregma");

@@ -46,6 +46,36 @@ fn a_patients_scans_are_labelled_on_their_own_voxels_and_what_is_no_scan_is_refu
     let (status, text) = segment(folder, &["--t1c", "p/t1c.nii.gz", "--numbers", "int8", "--out", "again.nii.gz"]);
     assert!(status == 2 && text.contains("was not calibrated"), "{status}: {text}");
     let (status, text) = segment(folder, &["--out", "again.nii.gz"]);
-    assert!(status == 2 && text.contains("--t1c <FILE>"), "{status}: {text}");
+    assert!(status == 2 && text.contains("at least one of --t1c, --flair, --t1 and --t2"), "{status}: {text}");
     assert!(!folder.join("again.nii.gz").exists());
+}
+
+#[test]
+fn a_margin_is_explained_in_scans_and_what_makes_no_place_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let (status, text) = said(&bregma(folder, &["patient", "show", "--seed", "7", "--out", "p"]));
+    assert_eq!(status, 0, "{text}");
+    let explain = |args: &[&str]| {
+        let begin = ["explain", "--t1c", "p/t1c.nii.gz", "--out", "reasons"];
+        said(&bregma(folder, &[&begin[..], args].concat()))
+    };
+    let (status, text) = explain(&["--at", "10,-20,30"]);
+    assert_eq!(status, 0, "{text}");
+    for phrase in
+        ["margin ", "T1c ", "moves the margin by", "FLAIR", "MISSING", "rank the evidence alike", "reasons.png"]
+    {
+        assert!(text.contains(phrase), "{phrase}: {text}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("reasons/reasons.json")).expect("written")).expect("JSON");
+    assert_eq!(json["reasons"].as_array().map(Vec::len), Some(7), "{json}");
+    let (status, text) = explain(&[]);
+    assert!(status == 2 && text.contains("--at"), "{status}: {text}");
+    let (status, text) = explain(&["--at", "here"]);
+    assert!(status == 2 && text.contains("12.5,-30,44"), "{status}: {text}");
+    let (status, text) = explain(&["--at", "10,-20,30", "--seed", "900001"]);
+    assert!(status == 2 && text.contains("cannot be used with"), "{status}: {text}");
+    let (status, text) = said(&bregma(folder, &["explain", "--seed", "7", "--out", "reasons"]));
+    assert!(status == 2 && text.contains("100000 to 999999 are for learning"), "{status}: {text}");
 }

@@ -10,6 +10,7 @@ mod theatre;
 
 use bregma_core::flow::{Energy, Light, ROI_EDGE, ROI_SPACING_MM, ROI_VOXELS, RoiFrame, VideoFrame};
 use bregma_perception::align::{self, Align};
+use bregma_perception::bits::VoxelBits;
 use bregma_perception::distance::{DistanceTransform, Distances, surface_mm};
 use bregma_perception::engine::{Plan, Pool, Precision};
 use bregma_perception::gpu::cuda::{Gpu, GpuAssembly, GpuDistances};
@@ -18,7 +19,10 @@ use bregma_perception::network::api::{
 };
 use bregma_perception::network::{Network, Operations};
 use bregma_perception::perceive::cuda::CudaNetworked;
-use bregma_perception::perceive::network::{DEFAULT_SHAPE, Networked, Relieved, untrained};
+use bregma_perception::perceive::inputs::Inputs;
+use bregma_perception::perceive::network::{DEFAULT_SHAPE, Networked, OUTPUTS, Relieved, untrained};
+use bregma_perception::perceive::prior::PriorSettings;
+use bregma_perception::perceive::trust::Trust;
 use bregma_perception::perceive::{self, Estimator, Perceive};
 use cudarc::driver::{CudaContext, LaunchConfig, PushKernelArg};
 use std::sync::Arc;
@@ -26,6 +30,8 @@ use std::time::{Duration, Instant};
 use theatre::{Theatre, at, camera, picture};
 
 const SIZE: [usize; 2] = [640, 360];
+/// From frame to frame, as far as the network's memory is concerned, ms.
+const REMEMBERED_MS: u64 = 500;
 
 /// Median, 99th percentile and most, ms.
 fn spread(name: &str, times: &mut [f64]) {
@@ -101,9 +107,10 @@ fn agreement(gpu: &Gpu, frames: u64) -> bool {
     let model = untrained(7);
     let pool = Arc::new(Pool::new(std::thread::available_parallelism().map_or(1, usize::from)).expect("threads"));
     let mut plan = Plan::new(&model, ROI_EDGE, Precision::F32, None).expect("a plan");
-    let (mut state, mut logits) = (plan.state(), vec![0.0; ROI_VOXELS]);
+    let (mut state, mut logits) = (plan.state(), vec![0.0; OUTPUTS * ROI_VOXELS]);
+    let (mut inputs, brain) = (Inputs::new(PriorSettings::default()), VoxelBits::new());
     let started = Instant::now();
-    let mut network = CudaNetworked::new(gpu, &model).expect("a network on the GPU");
+    let mut network = CudaNetworked::new(gpu, &model, Trust::default()).expect("a network on the GPU");
     println!(
         "network ready {:.1} s after it was asked for: burn compiles its kernels",
         started.elapsed().as_secs_f64()
@@ -130,10 +137,13 @@ fn agreement(gpu: &Gpu, frames: u64) -> bool {
         let same = expected.channels[scans..] == found.channels[scans..]
             && expected.channels[..scans].iter().zip(&found.channels[..scans]).all(|(a, b)| near(a, b));
         channels_differ += u64::from(!same);
-        timed(&mut forward_cpu, || plan.run(&pool, &expected.channels, &mut state, &mut logits)).expect("runs");
-        let answer = timed(&mut forward, || network.shares(&expected.channels, expected.epoch));
+        // So far apart that the memory goes on with every frame, on both sides.
+        let apart_s = at(REMEMBERED_MS * frame);
+        let slow = RoiFrame { captured: apart_s, ..RoiFrame::clone(&expected) };
+        timed(&mut forward_cpu, || plan.run(&pool, inputs.of(&slow, &brain), &mut state, &mut logits)).expect("runs");
+        let answer = timed(&mut forward, || network.shares(&slow, &brain));
         shares.copy_from_slice(answer.expect("runs"));
-        let truth: Vec<f32> = logits.iter().map(|l| 1.0 / (1.0 + (-l).exp())).collect();
+        let truth: Vec<f32> = logits[..ROI_VOXELS].iter().map(|l| 1.0 / (1.0 + (-l).exp())).collect();
         apart = truth.iter().zip(&shares).map(|(a, b)| (a - b).abs()).fold(apart, |w, d| if d <= w { w } else { d });
         let theirs = timed(&mut distance, || margins(&mut distances, &shares, &mut squared));
         let found = squared.clone();
@@ -177,7 +187,8 @@ fn agreement(gpu: &Gpu, frames: u64) -> bool {
 
 /// A thousand frames through the GPU and nothing else, at the rate of the camera and as fast as they go.
 fn frame_by_frame(gpu: &Gpu, frames: u64) {
-    let mut network = CudaNetworked::new(gpu, &untrained(7)).expect("a network on the GPU");
+    let mut network = CudaNetworked::new(gpu, &untrained(7), Trust::default()).expect("a network on the GPU");
+    let brain = VoxelBits::new();
     let mut distances = GpuDistances::new(gpu, [ROI_EDGE; 3]).expect("memory");
     let (mut inside, mut squared) = (vec![0; ROI_VOXELS], vec![0; ROI_VOXELS]);
     for every in [None, Some(Duration::from_millis(40))] {
@@ -193,7 +204,7 @@ fn frame_by_frame(gpu: &Gpu, frames: u64) {
             let (picture, begun) = (Arc::new(picture), Instant::now());
             let roi = timed(&mut assembled, || step(&mut theatre, frame, &picture));
             timed(&mut forward, || {
-                let shares = network.shares(&roi.channels, roi.epoch).expect("runs");
+                let shares = network.shares(&roi, &brain).expect("runs");
                 inside.iter_mut().zip(shares).for_each(|(inside, p)| *inside = u8::from(*p >= 0.5));
             });
             timed(&mut distance, || distances.signed(&inside, &mut squared)).expect("works");
@@ -260,7 +271,7 @@ fn training() {
         let values = (0..channels * ROI_VOXELS).map(|i| ((i * 7919 % 1000) as f32 - 500.0) * 2e-3).collect();
         tensor::<Train, 5>(values, [1, channels, ROI_EDGE, ROI_EDGE, ROI_EDGE], &device)
     };
-    let (x, truth) = (volume(DEFAULT_SHAPE.inputs), volume(1));
+    let (x, truth) = (volume(DEFAULT_SHAPE.inputs), volume(OUTPUTS));
     let mut network = Network::<Train>::new(DEFAULT_SHAPE, 1, &device).expect("a shape within bounds");
     let mut optimiser = AdamWConfig::new().init::<Train, Network<Train>>();
     let loss = |network: &Network<Train>| -> Tensor<Train, 1> {
@@ -294,7 +305,8 @@ fn training() {
 fn failure() -> bool {
     let (model, pool) = (untrained(7), Arc::new(Pool::new(2).expect("threads")));
     let gpu = Gpu::open().expect("still there");
-    let device: Box<dyn Estimator> = Box::new(CudaNetworked::new(&gpu, &model).expect("a network on the GPU"));
+    let device: Box<dyn Estimator> =
+        Box::new(CudaNetworked::new(&gpu, &model, Trust::default()).expect("a network on the GPU"));
     let then = Networked::untrained(&model, Precision::F32, pool).expect("a plan");
     let mut theatre = Theatre::new();
     let estimator = Relieved::new(device, Box::new(then));

@@ -30,7 +30,7 @@ fn frames(c: &mut Criterion) {
         b.iter(|| {
             number += 1;
             theatre.perceive_in.roi.set(number, frame.clone());
-            let mut out = None;
+            let mut out = bregma_perception::perceive::Out::default();
             let result = bregma_core::Stage::step(&mut theatre.perceive, frame.decided, &theatre.perceive_in, &mut out);
             (result, out)
         });

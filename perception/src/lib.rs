@@ -15,6 +15,7 @@ pub mod align;
 pub mod bits;
 pub mod distance;
 pub mod engine;
+pub mod explain;
 pub mod gpu;
 pub mod model;
 pub mod network;

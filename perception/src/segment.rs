@@ -5,7 +5,7 @@
 //!                                              weighted by how far inside they are ─► shares ─► labels
 //! ```
 //! A tile is what align would give of a closed head: scans that are there, no cavity, nothing ever seen by a
-//! microscope. What the network says of a voxel in several tiles is averaged, the middle of a tile counting more than its
+//! microscope, and no prior, since nobody knows which of what enhances is meant. What the network says of a voxel in several tiles is averaged, the middle of a tile counting more than its
 //! rim, where convolutions read zeros. **Only where every scan that is given shows the brain** is anything labelled.
 //! **Labels** are those of BraTS: 1 necrosis, 2 infiltrated, 4 enhancing, 0 elsewhere; core is 1 and 4.
 //! **Units and frame:** mm, patient LPS, that of the scans, which must be registered to each other. **Determinism:** the
@@ -15,11 +15,12 @@
 use crate::bits::VoxelBits;
 use crate::engine::{Calibration, EngineError, Plan, Pool, Precision};
 use crate::model::Model;
+use crate::perceive::inputs::INPUTS;
 use crate::perceive::network::OUTPUTS;
 use crate::scan::Scan;
-use bregma_core::flow::{Modality, ROI_CHANNEL_COUNT, ROI_EDGE, ROI_SPACING_MM, ROI_VOXELS, roi_channel, roi_grid};
+use bregma_core::flow::{Modality, ROI_EDGE, ROI_SPACING_MM, ROI_VOXELS, RoiFrame, roi_channel, roi_grid};
 use bregma_core::grid::Grid;
-use nalgebra::{Matrix4, Point3};
+use nalgebra::{Matrix4, Point3, Vector3};
 use rayon::prelude::*;
 
 /// From tile to tile, at most.
@@ -49,6 +50,18 @@ pub struct Scans<'a> {
 }
 
 impl<'a> Scans<'a> {
+    /// What align would give of them before anything is opened or seen, and what is brain in the first.
+    #[must_use]
+    pub fn closed_head(&self, grid: Grid) -> (RoiFrame, VoxelBits) {
+        let mut frame = RoiFrame { grid, ..RoiFrame::empty() };
+        let mut brain = VoxelBits::new();
+        fill(self, &grid, &mut frame.channels, &mut brain);
+        if let Some(first) = self.in_order().into_iter().flatten().next() {
+            first.resample(&grid, &mut vec![0.0; ROI_VOXELS], &mut brain);
+        }
+        (frame, brain)
+    }
+
     /// In the order of their channels.
     fn in_order(&self) -> [Option<&'a Scan>; 4] {
         [self.t1c, self.flair, self.t1, self.t2]
@@ -81,9 +94,7 @@ pub enum SegmentError {
     #[error("the brain is {0} voxels of {ROI_SPACING_MM} mm large; at most {VOXELS_MAX} are right")]
     Large(usize),
     /// A network that is none of ours.
-    #[error(
-        "the network reads {inputs} channels and says {outputs} values; {ROI_CHANNEL_COUNT} and {OUTPUTS} are right"
-    )]
+    #[error("the network reads {inputs} channels and says {outputs} values; {INPUTS} and {OUTPUTS} are right")]
     Network {
         /// Channels that it reads.
         inputs: usize,
@@ -117,12 +128,12 @@ pub fn segment(
     done: &dyn Fn(usize, usize),
 ) -> Result<Segmented, SegmentError> {
     let (inputs, outputs) = (model.shape.inputs, model.shape.outputs);
-    if (inputs, outputs) != (ROI_CHANNEL_COUNT, OUTPUTS) {
+    if (inputs, outputs) != (INPUTS, OUTPUTS) {
         return Err(SegmentError::Network { inputs, outputs });
     }
     let grid = brain_box(scans)?;
     let mut plan = Plan::new(model, ROI_EDGE, precision, calibration)?;
-    let (mut channels, mut logits) = (vec![0.0; ROI_CHANNEL_COUNT * ROI_VOXELS], vec![0.0; OUTPUTS * ROI_VOXELS]);
+    let (mut channels, mut logits) = (vec![0.0; INPUTS * ROI_VOXELS], vec![0.0; OUTPUTS * ROI_VOXELS]);
     let (mut brain, mut state) = (VoxelBits::new(), plan.state());
     let weight: Vec<f32> = (0..ROI_EDGE).map(|i| (i.min(ROI_EDGE - 1 - i) + 1) as f32).collect();
     let (mut sums, mut weights) = (vec![0.0; OUTPUTS * grid.len()], vec![0.0_f32; grid.len()]);
@@ -266,6 +277,18 @@ impl Segmented {
         label([share(0), share(1), share(2)])
     }
 
+    /// The middle of the core, or of the box where there is none.
+    #[must_use]
+    pub fn middle(&self) -> Point3<f64> {
+        let (mut sum, mut n) = (Vector3::zeros(), 0.0);
+        for (index, _) in self.shares[..self.grid.len()].iter().enumerate().filter(|(_, share)| **share >= 0.5) {
+            sum += self.grid.centre(self.grid.voxel(index)).coords;
+            n += 1.0;
+        }
+        let corners = [[0; 3], self.grid.dims.map(|d| d - 1)].map(|corner| self.grid.centre(corner));
+        if n > 0.0 { Point3::from(sum / n) } else { nalgebra::center(&corners[0], &corners[1]) }
+    }
+
     /// Labels on the voxels of a lattice, x fastest.
     #[must_use]
     pub fn on(&self, dims: [usize; 3], patient_from_voxel: &Matrix4<f64>) -> Vec<u8> {
@@ -298,7 +321,6 @@ mod tests {
     use bregma_core::flow::Volume;
     use bregma_core::frame::FrameId;
     use bregma_core::time::Instant;
-    use nalgebra::Vector3;
     use std::sync::{Arc, Mutex};
 
     /// A ball of brain, brighter to one side, in voxels of 2 mm whose axes run as they like.

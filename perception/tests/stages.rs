@@ -4,6 +4,8 @@
 mod brain_shift;
 #[path = "stages/failing_device.rs"]
 mod failing_device;
+#[path = "stages/interval.rs"]
+mod interval;
 mod theatre;
 
 use bregma_core::flow::{Energy, Light, Scene, voxel};

@@ -1,6 +1,6 @@
 //! `bregma demo`: one whole simulated tumour removal on the real clock.
 
-use super::{DemoArgs, Engine, Goal, say};
+use super::{DemoArgs, Goal, say};
 use crate::config::{Config, Source};
 use crate::display::Options;
 use crate::edge::Edge;
@@ -13,7 +13,6 @@ use crate::session::{self, Simulated, WorldEdges, live};
 use anyhow::{Context, bail, ensure};
 use bregma_core::time::{Clock, Duration, Instant};
 use bregma_ingest::video;
-use bregma_perception::engine::Precision;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::atomic::Ordering;
 use std::time::Duration as StdDuration;
@@ -64,12 +63,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let volumes = simulated.scans(folder.path())?;
     let theatre = simulated.theatre();
     spinner.set_message("opening the house");
-    let engines = match args.engine {
-        Engine::Auto | Engine::Classical => Engines::classical(&config, &theatre),
-        Engine::CpuInt8 => Engines::rehearsed(&config, &theatre, Precision::Int8)?,
-        Engine::CpuF32 => Engines::rehearsed(&config, &theatre, Precision::F32)?,
-        Engine::Cuda => Engines::rehearsed_on_cuda(&config, &theatre)?,
-    };
+    let engines = Engines::live(args.engine.engine, &config, &theatre, &|| args.engine.weights())?;
     let engine = engines.name;
     if let Some(note) = &engines.note {
         spinner.suspend(|| say(note));
@@ -177,7 +171,7 @@ fn watch(
         let _ = running.supervisor.attend(now, world, keeper, examinations);
         running.order(now, orders);
         if let Some(scene) = scene {
-            evaluator.look(&scene, world);
+            let _ = evaluator.look(&scene, world);
             let first = *first_ml.get_or_insert(scene.residual_ml.max(1e-6));
             let state = running.supervisor.last_sent.map_or_else(String::new, |s| format!("{:?}", s.state));
             bar.set_position(((1.0 - scene.residual_ml / first).clamp(0.0, 1.0) * 1000.0) as u64);

@@ -2,8 +2,12 @@
 
 use super::{Goal, say};
 use crate::config::Config;
+use crate::learning::calibration::preferred;
+use crate::session::engines::{Engine, Times};
+use crate::weights;
 use bregma_perception::engine::Isa;
 use bregma_perception::network::device::{Choice, Runs, Wish, choose};
+use clap::ValueEnum;
 use std::net::TcpListener;
 
 /// Runs it. The goal is held when everything that `bregma demo` needs is there.
@@ -14,8 +18,20 @@ pub fn run() -> anyhow::Result<Goal> {
     let mut held = true;
     say(format!("bregma {} ({})", env!("CARGO_PKG_VERSION"), crate::report::commit()));
     say(format!("machine    {}", crate::bench::machine()));
-    say("engine     auto takes the classical estimator: the network has no trained weights yet");
-    say(format!("network    would run on {}", network()));
+    say(format!("network    runs on {}", network()));
+    match weights::read(None).and_then(|carried| Ok((Times::of(&carried)?, carried))) {
+        Ok((times, carried)) => {
+            let choice = if preferred(&carried) { times.choice() } else { Engine::Classical };
+            let engine = choice.to_possible_value();
+            say(format!("engine     auto takes {}: {times}", engine.as_ref().map_or("nothing", |e| e.get_name())));
+            let commit = carried.figures.get("commit").map_or("unknown", String::as_str);
+            say(format!("weights    {}, trained at commit {commit}", carried.model().digest()));
+        }
+        Err(why) => {
+            held = false;
+            say(format!("engine     the network cannot be run: {why:#}"));
+        }
+    }
     match bregma_ingest::video::gstreamer_version() {
         Ok(version) => say(format!("gstreamer  {version}")),
         Err(why) => {

@@ -1,10 +1,9 @@
 //! `bregma export`: a network as ONNX, for other people's runtimes.
 
 use super::{ExportArgs, Goal, say};
+use crate::weights;
 use anyhow::Context;
-use bregma_core::flow::roi_channels_digest;
-use bregma_perception::model::file::ModelFile;
-use bregma_perception::model::{Model, onnx};
+use bregma_perception::model::onnx;
 use bregma_perception::perceive::network::untrained;
 use std::io::BufWriter;
 use std::path::Path;
@@ -14,9 +13,9 @@ use std::path::Path;
 /// # Errors
 /// A model that is none or of another runtime, an edge that does not fit, a file that cannot be written.
 pub fn run(args: &ExportArgs) -> anyhow::Result<Goal> {
-    let model = match (&args.model, args.untrained) {
-        (Some(path), _) => read(path)?,
-        (None, seed) => untrained(seed.unwrap_or(0)),
+    let model = match args.untrained {
+        Some(seed) => untrained(seed),
+        None => weights::read(args.model.as_deref())?.into_model(),
     };
     let place = args.onnx.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let onnx = args.onnx.display();
@@ -37,13 +36,8 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<Goal> {
         "outputs    logits [1, {}, {edge}, {edge}, {edge}], h_next, c_next: the next frame's h and c",
         shape.outputs
     ));
-    if args.model.is_none() {
+    if args.untrained.is_some() {
         say("weights    UNTRAINED, from a seed: for timing and for trying a runtime, and for nothing else");
     }
     Ok(Goal::Held)
-}
-
-fn read(path: &Path) -> anyhow::Result<Model> {
-    let file = ModelFile::read(path, &roi_channels_digest());
-    Ok(file.with_context(|| format!("the model {}", path.display()))?.into_model())
 }

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+pub mod explain;
 pub mod export;
 pub mod inspect;
 pub mod patient;
@@ -14,8 +15,10 @@ pub mod scenario;
 mod segment;
 mod train;
 
+use crate::session::engines::Engine;
 use anyhow::Context;
 use bregma_patient::{ImportedAnatomy, WorldKind, import_anatomy};
+use bregma_perception::model::file::ModelFile;
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
@@ -57,8 +60,8 @@ pub enum Command {
     #[command(after_help = "\
 Example:
   bregma demo --seed 7 --record out/demo.mcap --rrd out/demo.rrd --report out/demo.json
-  bregma demo --engine cpu-int8      with the network at work on every frame
-  bregma demo --engine cuda          the same on a GPU (cargo build --release --features cuda)
+  bregma demo --engine classical     without the network
+  bregma demo --engine cuda          the network on a GPU (cargo build --release --features cuda)
 Look at it live with `rerun rerun+http://127.0.0.1:9876/proxy`, or afterwards with `rerun out/demo.rrd`.")]
     Demo(DemoArgs),
     /// The runtime on real sources: any GStreamer string, MRI from disk, tracking over OpenIGTLink.
@@ -85,8 +88,9 @@ Example:
     /// A network as ONNX, for other people's runtimes.
     #[command(after_help = "\
 Examples:
-  bregma export --onnx out/network.onnx --untrained 1     first weights from a seed: to time or to try a runtime with
-  bregma export --onnx out/network.onnx --model trained.bregma")]
+  bregma export --onnx out/network.onnx                   the network that the program carries
+  bregma export --onnx out/network.onnx --model trained.bregma
+  bregma export --onnx out/network.onnx --untrained 1     first weights from a seed: to time a runtime with")]
     Export(ExportArgs),
     /// How the patient lies, where a tip is, how a camera sits: from files, with its error.
     #[command(subcommand)]
@@ -109,11 +113,18 @@ Examples:
     /// Where a tumour is in a patient's scans: labels as NIfTI, and volumes.
     #[command(after_help = "\
 Examples:
-  bregma segment --t1c t1c.nii.gz --flair flair.nii.gz --model network.bregma --out seg.nii.gz
-  bregma segment --t1c dicom/t1c --model network.bregma --out seg.nii.gz      a folder with a DICOM series
-  bregma segment --t1c dicom/t1c --model network.bregma --out seg.nii.gz --dicom-seg seg.dcm
+  bregma segment --t1c t1c.nii.gz --flair flair.nii.gz --out seg.nii.gz
+  bregma segment --t1c dicom/t1c --out seg.nii.gz      a folder with a DICOM series
+  bregma segment --t1c dicom/t1c --out seg.nii.gz --dicom-seg seg.dcm
 Any of T1c, FLAIR, T1 and T2 will do; all that are given must be registered to each other. Research software: no diagnosis.")]
     Segment(segment::SegmentArgs),
+    /// Why a margin is where it is: which evidence moved it, and which is missing or old.
+    #[command(after_help = "\
+Examples:
+  bregma explain --seed 900001 --removed 0.6 --out out/reasons                          at the tip, in a simulated removal
+  bregma explain --t1c t1c.nii.gz --flair flair.nii.gz --at 25,-10,40 --out out/reasons      in a patient's scans
+Each kind of evidence is taken out in turn; gradient x input says the same to first order, and where.")]
+    Explain(explain::ExplainArgs),
     /// Weights, from digital patients.
     #[command(subcommand)]
     Train(train::TrainCommand),
@@ -141,9 +152,8 @@ pub struct DemoArgs {
     /// No live display.
     #[arg(long)]
     pub headless: bool,
-    /// What estimates the margin.
-    #[arg(long, value_enum, default_value_t = Engine::Auto)]
-    pub engine: Engine,
+    #[command(flatten)]
+    pub engine: EngineArgs,
     /// Write a recording.
     #[arg(long, value_name = "FILE.mcap")]
     pub record: Option<PathBuf>,
@@ -158,15 +168,36 @@ pub struct DemoArgs {
     pub config: Option<PathBuf>,
 }
 
+/// What estimates the margin.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EngineArgs {
+    /// What estimates the margin.
+    #[arg(long, value_enum, default_value_t = Engine::Auto)]
+    pub engine: Engine,
+    /// Another network than the one that the program carries.
+    #[arg(long, value_name = "FILE.bregma")]
+    pub model: Option<PathBuf>,
+}
+
+impl EngineArgs {
+    /// The network that is asked for.
+    ///
+    /// # Errors
+    /// As [`crate::weights::read`].
+    pub fn weights(&self) -> anyhow::Result<ModelFile> {
+        crate::weights::read(self.model.as_deref())
+    }
+}
+
 /// Options of `export`.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("weights").required(true)))]
+#[command(group(clap::ArgGroup::new("weights")))]
 pub struct ExportArgs {
     /// Where to write it.
     #[arg(long, value_name = "FILE.onnx")]
     pub onnx: PathBuf,
-    /// A model's file.
-    #[arg(long, value_name = "FILE", group = "weights")]
+    /// Another network than the one that the program carries.
+    #[arg(long, value_name = "FILE.bregma", group = "weights")]
     pub model: Option<PathBuf>,
     /// The default network with first weights from a seed.
     #[arg(long, value_name = "SEED", group = "weights")]
@@ -184,23 +215,8 @@ pub struct RunArgs {
     /// End after so many seconds; without it, at Ctrl-C or when the video ends.
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
-}
-
-/// What estimates the residual core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Engine {
-    /// The best that keeps up on this machine. At present that is the classical estimator.
-    Auto,
-    /// The network in int8 on the processor. No trained weights exist yet: an untrained network does all its work on
-    /// every frame, for timing, and the margin stays the classical estimator's.
-    CpuInt8,
-    /// The same in f32.
-    CpuF32,
-    /// The same on a GPU through CUDA, and the region's assembly and the distance transform there too. Where there is
-    /// none, or the program was built without the feature `cuda`, that is said, and it is as with cpu-int8.
-    Cuda,
-    /// The classical estimator: tissue contrast, swept cavity, video evidence.
-    Classical,
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// Who plans.
@@ -235,6 +251,39 @@ Example:
   bregma scenario run --suite tests/scenarios/lifelike.toml --cases 50 --first-seed 1000000 --world foreign --report foreign.json
   bregma scenario ladder home.json foreign.json --out docs/ladder.md")]
     Ladder(LadderArgs),
+    /// What the network is worth on whole cases, beside everything else that could be believed: a page of docs/.
+    #[command(after_help = "\
+Examples:
+  bregma scenario perception --out docs/perception.md                      some hours on two cores
+  bregma scenario perception --cases 4 --first-seed 200000 --world home --kept out/try.jsonl --out out/try.md
+An interrupted run goes on where it was: lines of cases are kept in --kept.")]
+    Perception(PerceptionArgs),
+}
+
+/// Options of `scenario perception`.
+#[derive(Debug, clap::Args)]
+pub struct PerceptionArgs {
+    /// Cases of each world.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub cases: usize,
+    /// Seed of the first patient of each world.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub first_seed: u64,
+    /// One world alone; both without it.
+    #[arg(long, value_enum)]
+    pub world: Option<WorldName>,
+    /// Another network than the one that the program carries.
+    #[arg(long, value_name = "FILE.bregma")]
+    pub model: Option<PathBuf>,
+    /// Cases at once; as many as cores by default.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Where lines of cases are kept: cases that stand there are not run again.
+    #[arg(long, value_name = "FILE", default_value = "out/perception.jsonl")]
+    pub kept: PathBuf,
+    /// Where the page is written.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// Options of `scenario merge`.
@@ -302,9 +351,8 @@ pub struct ScenarioArgs {
     /// a success may then take at most twice the oracle's tool time. About nine times the work.
     #[arg(long)]
     pub oracles: bool,
-    /// What estimates the margin.
-    #[arg(long, value_enum, default_value_t = Engine::Auto)]
-    pub engine: Engine,
+    #[command(flatten)]
+    pub engine: EngineArgs,
     /// The digital patient's world. Nothing is trained or tuned on the foreign one.
     #[arg(long, value_enum, default_value_t = WorldName::Home)]
     pub world: WorldName,
@@ -471,12 +519,14 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Scenario(ScenarioCommand::Run(args)) => scenario::run(&args),
         Command::Scenario(ScenarioCommand::Merge(args)) => scenario::merge(&args),
         Command::Scenario(ScenarioCommand::Ladder(args)) => scenario::ladder(&args),
+        Command::Scenario(ScenarioCommand::Perception(args)) => scenario::perception(&args),
         Command::Patient(PatientCommand::Show(args)) => patient::show(&args),
         Command::Patient(PatientCommand::Table(args)) => patient::table(&args),
         Command::Patient(PatientCommand::Gallery(args)) => patient::gallery(&args),
         Command::Inspect { file } => inspect::run(&file),
         Command::Replay { file, verify } => replay::run(&file, verify),
         Command::Segment(args) => segment::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Train(command) => train::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::Register(command) => register::run(&command),

@@ -44,8 +44,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
         bail!("`run` needs `source.kind = \"theatre\"`; for the digital patient there is `bregma demo`");
     };
     let (theatre, volumes) = open(&config, sources)?;
-    let made =
-        session::stages(&config, &theatre, Engines::classical(&config, &theatre), Box::new(session::greedy(&config)?))?;
+    let engines = Engines::live(args.engine.engine, &config, &theatre, &|| args.engine.weights())?;
+    engines.note.iter().for_each(say);
+    let made = session::stages(&config, &theatre, engines, Box::new(session::greedy(&config)?))?;
     let outputs =
         live::Outputs { record: None, display: Options { serve: Some(config.display), rrd: None }, seed: None };
     let (mut running, mut doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;

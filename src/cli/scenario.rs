@@ -1,15 +1,15 @@
 //! `bregma scenario run`: many cases in lock-step, and what they come to together.
 
-use super::{Engine, Goal, LadderArgs, MergeArgs, PlannerName, ScenarioArgs, Shard, say};
+use super::{Goal, LadderArgs, MergeArgs, PerceptionArgs, PlannerName, ScenarioArgs, Shard, say};
 use crate::bench::cpu;
 use crate::config::{Config, PatientSource};
+use crate::perceived::cases::Wanted;
 use crate::report::suite::{SuiteReport, SuiteSettings};
 use crate::report::{Case, Head, SCHEMA};
-use crate::scenario::{self, Plans, Played, Suite};
+use crate::scenario::{self, Estimates, Plans, Played, Suite};
 use crate::session;
-use anyhow::{Context, bail, ensure};
-use bregma_patient::{GrowError, ImportedAnatomy};
-use bregma_perception::perceive::Estimator;
+use anyhow::{Context, ensure};
+use bregma_patient::{GrowError, ImportedAnatomy, WorldKind};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,13 +27,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
         }
         None => Suite::parse(scenario::STANDARD)?,
     };
-    match args.engine {
-        Engine::Auto | Engine::Classical => {}
-        Engine::CpuInt8 | Engine::CpuF32 | Engine::Cuda => bail!(
-            "--engine: an untrained network changes no case, and trained weights do not exist yet; \
-             `auto` and `classical` are right here, `bregma demo` times the network"
-        ),
-    }
+    suite.estimates = Estimates::of(args.engine.engine, &|| args.engine.weights())?;
     suite.world = args.world.into();
     suite.planner = match args.planner {
         PlannerName::Greedy => Plans::Greedy,
@@ -154,7 +148,7 @@ fn play(
     oracles: bool,
 ) -> anyhow::Result<Case> {
     let before = cpu::of_this_thread();
-    let Played { mut case, patient_cached } = scenario::case(suite, config, source, head, seed)?;
+    let Played { mut case, patient_cached, .. } = scenario::case(suite, config, source, head, seed, None)?;
     case.cpu_s = Some((cpu::of_this_thread() - before) as f64 * 1e-9);
     case.patient_cached = patient_cached;
     if oracles {
@@ -164,7 +158,7 @@ fn play(
 }
 
 fn head_of(config: &Config, suite: &Suite) -> anyhow::Result<Head> {
-    let model = session::model(&session::engines::classical(config).digest(), &suite.planner.model(config)?);
+    let model = session::model(&suite.estimates.estimator(config)?.digest(), &suite.planner.model(config)?);
     Ok(Head {
         schema: SCHEMA,
         commit: crate::report::commit().to_owned(),
@@ -226,6 +220,40 @@ pub fn ladder(args: &LadderArgs) -> anyhow::Result<Goal> {
     Ok(Goal::Held)
 }
 
+/// Writes the page about the network.
+///
+/// # Errors
+/// As [`crate::perceived::cases::page`], and when it cannot be written.
+pub fn perception(args: &PerceptionArgs) -> anyhow::Result<Goal> {
+    let PerceptionArgs { cases, first_seed, .. } = *args;
+    ensure!((1..=10_000).contains(&cases), "--cases is {cases}; 1 to 10000 is right");
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    ensure!((1..=1024).contains(&jobs), "--jobs is {jobs}; it must lie in 1 to 1024");
+    crate::report::make_room(&args.kept)?;
+    crate::report::make_room(&args.out)?;
+    let both = [WorldKind::Home, WorldKind::Foreign];
+    let one = args.world.map(|world| [world.into()]);
+    let wanted = Wanted {
+        cases,
+        first_seed,
+        worlds: one.as_ref().map_or(&both, |one| one.as_slice()),
+        weights: crate::weights::read(args.model.as_deref())?,
+        jobs,
+        kept: &args.kept,
+    };
+    let bar = ProgressBar::new((cases * wanted.worlds.len()) as u64).with_style(
+        ProgressStyle::with_template("{elapsed_precise} {bar:32} {pos}/{len} cases, {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    let command = format!("bregma scenario perception --cases {cases} --first-seed {first_seed}");
+    let page = crate::perceived::cases::page(&wanted, &command, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    std::fs::write(&args.out, page).with_context(|| format!("cannot write {}", args.out.display()))?;
+    say(format!("written    {}", args.out.display()));
+    Ok(Goal::Held)
+}
+
 fn print(report: &SuiteReport) {
     let s = &report.summary;
     let percent = |rate: Option<f64>| rate.map_or_else(|| "–".into(), |r| format!("{:.1} %", r * 100.0));
@@ -234,8 +262,11 @@ fn print(report: &SuiteReport) {
         .success_rate_ci95
         .map_or_else(String::new, |[low, high]| format!(" (95 % interval {:.1} to {:.1})", low * 100.0, high * 100.0));
     say(format!(
-        "\n{} simulated cases, {} world, {} planner, classical estimator",
-        s.n, report.suite.world, report.suite.planner
+        "\n{} simulated cases, {} world, {} planner, {}",
+        s.n,
+        report.suite.world,
+        report.suite.planner,
+        report.cases.first().map_or("", |case| &case.engine)
     ));
     say(format!("  success                {}{ci}", percent(s.success_rate)));
     say(format!("  near-complete          {}", percent(s.near_complete_rate)));

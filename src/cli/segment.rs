@@ -1,18 +1,19 @@
 //! `bregma segment`: where a tumour is in a patient's scans.
 
 use super::{Goal, say};
-use crate::calendar;
+use crate::{calendar, weights};
 use anyhow::{Context, ensure};
-use bregma_core::flow::{Modality, roi_channels_digest};
+use bregma_core::flow::{Modality, roi_grid};
 use bregma_core::time::calendar_seconds;
 use bregma_ingest::mri::labels::Lattice;
 use bregma_ingest::mri::segmentation::{self, GLIOMA, Maker, SegmentationError};
 use bregma_ingest::mri::{read, read_in_frame};
 use bregma_perception::engine::{Calibration, Pool, Precision};
-use bregma_perception::model::file::ModelFile;
+use bregma_perception::model::Model;
+use bregma_perception::perceive::likeness::{Likeness, Looking};
 use bregma_perception::perceive::network::untrained;
 use bregma_perception::scan::Scan;
-use bregma_perception::segment::{Scans, segment};
+use bregma_perception::segment::{Scans, Segmented, segment};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,30 +30,68 @@ pub enum Numbers {
     Int8,
 }
 
-/// Options of `segment`.
+/// Scans of one patient.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("scans").required(true).multiple(true)))]
-#[command(group(clap::ArgGroup::new("weights").required(true)))]
-pub struct SegmentArgs {
+#[group(id = "scans", multiple = true)]
+pub struct ScanArgs {
     /// T1 with contrast agent: a NIfTI file, or a folder with a DICOM series.
-    #[arg(long, value_name = "FILE", group = "scans")]
+    #[arg(long, value_name = "FILE")]
     pub t1c: Option<PathBuf>,
     /// FLAIR. All scans must be registered to each other.
-    #[arg(long, value_name = "FILE", group = "scans")]
+    #[arg(long, value_name = "FILE")]
     pub flair: Option<PathBuf>,
     /// T1.
-    #[arg(long, value_name = "FILE", group = "scans")]
+    #[arg(long, value_name = "FILE")]
     pub t1: Option<PathBuf>,
     /// T2.
-    #[arg(long, value_name = "FILE", group = "scans")]
+    #[arg(long, value_name = "FILE")]
     pub t2: Option<PathBuf>,
+}
+
+/// Scans that were read, in the order of their channels, and where the first one's voxels lie.
+pub struct Given {
+    /// The scans.
+    pub scans: [Option<Scan>; 4],
+    /// Where.
+    pub lattice: Lattice,
+}
+
+/// Reads them.
+///
+/// # Errors
+/// None, or one that is no scan.
+pub fn given(args: &ScanArgs) -> anyhow::Result<Given> {
+    let given = [
+        (&args.t1c, Modality::T1c),
+        (&args.flair, Modality::Flair),
+        (&args.t1, Modality::T1),
+        (&args.t2, Modality::T2),
+    ];
+    let mut lattice = None;
+    let mut scans: [Option<Scan>; 4] = [const { None }; 4];
+    for (scan, (path, modality)) in scans.iter_mut().zip(given) {
+        let Some(path) = path else { continue };
+        let (found, place) = taken(path, modality)?;
+        lattice.get_or_insert(place);
+        *scan = Some(found);
+    }
+    let lattice = lattice.context("no scan is given; at least one of --t1c, --flair, --t1 and --t2 is needed")?;
+    Ok(Given { scans, lattice })
+}
+
+/// Options of `segment`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("weights")))]
+pub struct SegmentArgs {
+    #[command(flatten)]
+    pub scans: ScanArgs,
     /// Where labels are written, on the voxels of the first scan given: 1 necrosis, 2 infiltrated, 4 enhancing.
     #[arg(long, value_name = "SEG.nii.gz")]
     pub out: PathBuf,
     /// The same as a DICOM Segmentation, which refers to the series that the labels lie on.
     #[arg(long, value_name = "FILE.dcm")]
     pub dicom_seg: Option<PathBuf>,
-    /// The network.
+    /// Another network than the one that the program carries.
     #[arg(long, value_name = "FILE.bregma", group = "weights")]
     pub model: Option<PathBuf>,
     /// The default network with first weights from a seed, which finds nothing: to time it.
@@ -77,22 +116,8 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
         let folder = folder_of(path);
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {} for the labels", folder.display()))?;
     }
-    let given = [
-        (&args.t1c, Modality::T1c),
-        (&args.flair, Modality::Flair),
-        (&args.t1, Modality::T1),
-        (&args.t2, Modality::T2),
-    ];
-    let mut lattice = None;
-    let mut scans: [Option<Scan>; 4] = [const { None }; 4];
-    for (scan, (path, modality)) in scans.iter_mut().zip(given) {
-        let Some(path) = path else { continue };
-        let (found, place) = taken(path, modality)?;
-        lattice.get_or_insert(place);
-        *scan = Some(found);
-    }
-    let lattice = lattice.context("no scan is given")?;
-    let (model, calibration) = weights(args)?;
+    let Given { scans, lattice } = given(&args.scans)?;
+    let (model, calibration, likeness) = network(args)?;
     let precision = match args.numbers {
         Numbers::F32 => Precision::F32,
         Numbers::Int8 => Precision::Int8,
@@ -128,6 +153,9 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
     ));
     if necrosis + infiltrated + enhancing <= 0.0 {
         say("no tumour was found: all labels are 0");
+    }
+    if let Some(why) = likeness.and_then(|likeness| unlike(&likeness, &scans, &segmented)) {
+        say(format!("UNLIKE     {why}. The network may be wrong on such scans: look at the labels"));
     }
     if args.untrained.is_some() {
         say("weights    UNTRAINED, from a seed: for timing, and for nothing else");
@@ -176,10 +204,19 @@ fn taken(path: &Path, modality: Modality) -> anyhow::Result<(Scan, Lattice)> {
     Ok((scan, lattice))
 }
 
-fn weights(args: &SegmentArgs) -> anyhow::Result<(bregma_perception::model::Model, Option<Calibration>)> {
-    let Some(path) = &args.model else { return Ok((untrained(args.untrained.unwrap_or(0)), None)) };
-    let file =
-        ModelFile::read(path, &roi_channels_digest()).with_context(|| format!("the model {}", path.display()))?;
-    let ranges = file.activations();
-    Ok((file.into_model(), (!ranges.is_empty()).then_some(Calibration { ranges })))
+/// A network, what its int8 was calibrated to, and what its scans looked like.
+fn network(args: &SegmentArgs) -> anyhow::Result<(Model, Option<Calibration>, Option<Likeness>)> {
+    if let Some(seed) = args.untrained {
+        return Ok((untrained(seed), None, None));
+    }
+    let file = weights::read(args.model.as_deref())?;
+    let (ranges, likeness) = (file.activations(), Likeness::of(&file.ranges));
+    Ok((file.into_model(), (!ranges.is_empty()).then_some(Calibration { ranges }), likeness))
+}
+
+/// What is unlike in scans, where the core is or, without one, in the middle of the brain.
+fn unlike(likeness: &Likeness, scans: &Scans<'_>, segmented: &Segmented) -> Option<String> {
+    let (frame, _) = scans.closed_head(roi_grid(segmented.middle()));
+    let features = Looking::default().at(&frame.channels)?;
+    likeness.unlike(&features).map(|unlike| unlike.to_string())
 }

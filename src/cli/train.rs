@@ -1,6 +1,7 @@
 //! `bregma train`: weights from digital patients.
 
 use super::{Goal, say};
+use crate::learning::calibration;
 use crate::learning::training::{self, Heard, Recipe, Training};
 use anyhow::{Context, bail, ensure};
 use bregma_perception::network::api::{Autodiff, Flex};
@@ -8,6 +9,9 @@ use bregma_perception::network::device::{Choice, Runs, Wish, choose};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Seed of the first patient that a network is calibrated on: behind those that it is scored on.
+const CALIBRATED_FROM: u64 = 950_000;
 
 /// Where the processor or a GPU is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -30,8 +34,33 @@ Examples:
   bregma train perception --out out/perception --resume         goes on with it
   bregma train perception --out out/try --steps 200 --patients 4 --held-out 2 --edge 32
 
-It takes about 6 GB of memory. The folder holds recipe.json, log.jsonl, curves.png, training.ckpt to go on from, and the network with its card.")]
+It takes about 6 GB of memory. The folder holds recipe.json, log.jsonl, curves.png, training.ckpt to go on from, and the network with its card.
+A network is calibrated before it is run: bregma train calibrate.")]
     Perception(PerceptionArgs),
+    /// How far a trained network can be believed: temperature, interval, and what it learnt from; into its file and its card.
+    #[command(after_help = "\
+Example:
+  bregma train calibrate --model out/perception/network.bregma
+
+A quarter of an hour on two cores. A network that was not calibrated is not run on a patient.")]
+    Calibrate(CalibrateArgs),
+}
+
+/// Options of `train calibrate`.
+#[derive(Debug, clap::Args)]
+pub struct CalibrateArgs {
+    /// The network; it is written anew, and a part of its card, the file beside it that ends in .md.
+    #[arg(long, value_name = "FILE.bregma", default_value = "out/perception/network.bregma")]
+    pub model: PathBuf,
+    /// Patients to calibrate on, from seed 950000 on.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub patients: usize,
+    /// Places in the removal of each that are looked at.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub sequences: usize,
+    /// Threads [default: all].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 /// Options of `train perception`.
@@ -58,10 +87,10 @@ pub struct PerceptionArgs {
     /// Patients to score on, from seed 900000 on [default: 8].
     #[arg(long, value_name = "N")]
     pub held_out: Option<usize>,
-    /// Frames of a step, over all its sequences [default: 8].
+    /// Frames of a step, over all its sequences [default: 12].
     #[arg(long, value_name = "N")]
     pub frames: Option<usize>,
-    /// Edge of the cubes that are cut out of them, voxels, a multiple of 8 up to 64 [default: 48].
+    /// Edge of the cubes that are cut out of them, voxels, a multiple of 8 up to 64 [default: 40].
     #[arg(long, value_name = "N")]
     pub edge: Option<usize>,
     /// Highest rate at which weights are moved [default: 0.003].
@@ -83,13 +112,49 @@ pub struct PerceptionArgs {
 /// # Errors
 /// As [`Training::run`], and options out of range.
 pub fn run(command: &TrainCommand) -> anyhow::Result<Goal> {
-    let TrainCommand::Perception(args) = command;
+    match command {
+        TrainCommand::Perception(args) => perception(args),
+        TrainCommand::Calibrate(args) => calibrate(args),
+    }
+}
+
+/// `train calibrate`.
+fn calibrate(args: &CalibrateArgs) -> anyhow::Result<Goal> {
+    ensure!((2..=1000).contains(&args.patients), "--patients is {}; 2 to 1000 is right", args.patients);
+    ensure!((1..=256).contains(&args.sequences), "--sequences is {}; 1 to 256 is right", args.sequences);
+    let wanted =
+        calibration::Wanted { first_seed: CALIBRATED_FROM, patients: args.patients, sequences: args.sequences };
+    let mut file = crate::weights::read(Some(&args.model))?;
+    let bar = ProgressBar::new(args.patients as u64).with_style(
+        ProgressStyle::with_template("{elapsed_precise} {bar:28} {pos}/{len} patients, {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.enable_steady_tick(Duration::from_millis(500));
+    let threads = args.threads.unwrap_or_else(cores).clamp(1, 256);
+    let found = calibration::calibrate(file.model(), &wanted, threads, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    calibration::put_into(&mut file, &found);
+    let card = args.model.with_extension("md");
+    calibration::put_into_card(&card, &wanted, &found)?;
+    file.write(&args.model)?;
+    for line in calibration::lines(&found) {
+        say(line);
+    }
+    say(format!("calibrated {}, its card {}", args.model.display(), card.display()));
+    Ok(Goal::Held)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// `train perception`.
+fn perception(args: &PerceptionArgs) -> anyhow::Result<Goal> {
     if let Some(minutes) = args.minutes {
         ensure!(minutes > 0.0, "--minutes is {minutes}; more than 0 is right");
     }
     let recipe = training::folder(&args.out, args.resume, wanted(args))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.unwrap_or(cores).clamp(1, 256);
+    let threads = args.threads.unwrap_or_else(cores).clamp(1, 256);
     let training = Training { folder: &args.out, recipe, resume: args.resume, minutes: args.minutes, threads };
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{elapsed_precise} {bar:28} {pos}/{len} {msg}, {eta} left")

@@ -8,7 +8,7 @@ mod layout;
 mod overlay;
 pub mod portrait;
 mod screen;
-mod slices;
+pub mod slices;
 mod surface;
 
 use crate::events::Events;

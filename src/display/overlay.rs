@@ -3,7 +3,7 @@
 //! Wall that the microscope sees in this scene becomes a point at its pixel: red over residual core, yellow
 //! within the interval around the margin, green where the margin is clear by more.
 
-use bregma_core::flow::{CameraCalibration, INTERVAL_PER_MM, Scene, voxel};
+use bregma_core::flow::{CameraCalibration, Scene, voxel};
 
 /// Points to draw, pixels, with their colours.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,7 @@ pub fn project(scene: &Scene, camera: &CameraCalibration, into: &mut Points) {
             continue;
         }
         let margin = scene.margin_mm(i);
-        let interval = f64::from(scene.interval[i]) / INTERVAL_PER_MM;
+        let interval = scene.interval_mm(i);
         into.at.push([u as f32, v as f32]);
         into.colours.push(if margin < 0.0 {
             [255, 60, 60, 200]

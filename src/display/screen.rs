@@ -6,7 +6,7 @@ use super::slices::{self, EDGE_PX, Plane};
 use super::surface::{Mesh, Mesher};
 use super::{Fixed, Lanes, MESH_EVERY, SCENE_EVERY, STALE_AFTER};
 use crate::events::Events;
-use bregma_core::flow::{Anatomy, GateState, INTERVAL_PER_MM, Plan, Proposal, RoiFrame, Scene, Sent, Verdict};
+use bregma_core::flow::{Anatomy, GateState, Plan, Proposal, RoiFrame, Scene, Sent, Verdict};
 use bregma_core::time::{Duration, Instant};
 use bregma_ingest::video::EncodedChunk;
 use nalgebra::Point3;
@@ -298,7 +298,7 @@ impl Screen {
     /// Margin and interval at the tip, mm.
     fn margin_at_tip(&self, scene: &Scene) -> Option<(f64, f64)> {
         let index = scene.grid.index(scene.grid.containing(&self.tip()?)?);
-        Some((scene.margin_mm(index), f64::from(scene.interval[index]) / INTERVAL_PER_MM))
+        Some((scene.margin_mm(index), scene.interval_mm(index)))
     }
 
     fn state(&self, now: Instant) {

@@ -6,7 +6,8 @@
 
 use super::stream::Stream;
 use super::{Sequence, draw};
-use bregma_core::flow::ROI_EDGE;
+use bregma_core::flow::{ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS};
+use bregma_perception::perceive::inputs::INPUTS;
 use bregma_perception::train::{Lesson, Lessons};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -81,6 +82,11 @@ impl Lessons for Kept {
 /// What a training learns from a sequence.
 #[must_use]
 pub fn lesson(sequence: Sequence) -> Lesson {
-    let Sequence { frames, channels, residual, tumour_margin, .. } = sequence;
-    Lesson { frames, edge: ROI_EDGE, channels, residual, margin: tumour_margin }
+    let Sequence { frames, channels, prior, residual, tumour_margin, .. } = sequence;
+    let mut inputs = Vec::with_capacity(frames * INPUTS * ROI_VOXELS);
+    for frame in channels.chunks_exact(ROI_CHANNEL_COUNT * ROI_VOXELS) {
+        inputs.extend_from_slice(frame);
+        inputs.extend_from_slice(&prior);
+    }
+    Lesson { frames, edge: ROI_EDGE, channels: inputs, residual, margin: tumour_margin }
 }

@@ -12,6 +12,7 @@
 //! sequence of 4; as many theatres as `abreast`. **Not modelled:** intraoperative scans, and a region that
 //! moves.
 
+pub mod calibration;
 mod curves;
 pub mod dropout;
 pub mod lessons;
@@ -46,8 +47,10 @@ pub struct Settings {
     pub violet_share: f64,
     /// Picture of the simulated microscope, pixels. A fine voxel is six of these wide, not sixteen as live.
     pub picture_px: [usize; 2],
-    /// Updates of the brain's shift a simulated second.
+    /// Updates of the brain's shift a simulated second, where it moves.
     pub shift_hz: f64,
+    /// Share of visits to a brain that lies still, which align does not follow; the others it follows.
+    pub still_share: f64,
     /// How often what is missing.
     pub dropout: Dropout,
 }
@@ -65,6 +68,7 @@ impl Default for Settings {
             violet_share: 0.85,
             picture_px: [256, 144],
             shift_hz: 0.5,
+            still_share: 0.15,
             dropout: Dropout::default(),
         }
     }
@@ -89,6 +93,7 @@ impl Settings {
         inside("opened_minutes[1]", self.opened_minutes[1], self.opened_minutes[0], 600.0)?;
         inside("violet_share", self.violet_share, 0.0, 1.0)?;
         inside("shift_hz", self.shift_hz, 0.0, 50.0)?;
+        inside("still_share", self.still_share, 0.0, 1.0)?;
         let Dropout { t1c, flair, t1, t2, video } = self.dropout;
         [
             ("dropout.t1c", t1c),
@@ -119,6 +124,8 @@ pub struct Sequence {
     pub captured_s: Vec<f64>,
     /// As align gives them, `[T, C, 64, 64, 64]`; C as in [`bregma_core::flow::ROI_CHANNELS`].
     pub channels: Vec<f32>,
+    /// Where the scans show core, as a network reads it (`perceive::inputs`), `[64, 64, 64]`; 0 throughout in scans alone.
+    pub prior: Vec<f32>,
     /// What of the tumour has not been removed, by its number in BraTS, `[T, 64, 64, 64]`: 0 nothing, 1 necrosis, 2
     /// infiltrated, 4 enhancing.
     pub residual: Vec<u8>,
@@ -141,6 +148,7 @@ impl Sequence {
             removed_share: 0.0,
             captured_s: Vec::with_capacity(frames),
             channels: Vec::with_capacity(room * ROI_CHANNEL_COUNT),
+            prior: vec![0.0; ROI_VOXELS],
             residual: Vec::with_capacity(room),
             cavity: Vec::with_capacity(room),
             tumour_margin: Vec::with_capacity(room),

@@ -13,6 +13,16 @@ pub const FIRST_SEED: u64 = 100_000;
 /// End of the seeds for learning.
 pub const END_SEED: u64 = 1_000_000;
 
+fn for_learning(first: u64, count: usize) -> anyhow::Result<()> {
+    let right = first >= FIRST_SEED && first.saturating_add(count as u64) <= END_SEED && count > 0;
+    anyhow::ensure!(
+        right,
+        "{count} patients from seed {first} on: seeds {FIRST_SEED} to {} are for learning",
+        END_SEED - 1
+    );
+    Ok(())
+}
+
 /// Seeds of patients that can be grown, how, and where they are kept.
 #[derive(Debug, Clone)]
 pub struct Patients {
@@ -35,12 +45,7 @@ impl Patients {
         jobs: usize,
         each: impl Fn(u64, bool) + Sync,
     ) -> anyhow::Result<Self> {
-        let for_learning = first >= FIRST_SEED && first.saturating_add(count as u64) <= END_SEED;
-        anyhow::ensure!(
-            for_learning,
-            "{count} patients from seed {first} on: seeds {FIRST_SEED} to {} are for learning",
-            END_SEED - 1
-        );
+        for_learning(first, count)?;
         let next = AtomicUsize::new(0);
         let seeds = Mutex::new(Vec::with_capacity(count));
         let refused: Mutex<Option<GrowError>> = Mutex::new(None);
@@ -77,21 +82,40 @@ impl Patients {
         Ok(Self { cache, seeds, settings: settings.clone() })
     }
 
-    /// How many.
+    /// The patients of `count` seeds from `first` on, each grown when she is first asked for.
+    ///
+    /// # Errors
+    /// When a seed is not for learning.
+    pub fn on_demand(
+        cache: Option<PatientCache>,
+        first: u64,
+        count: usize,
+        settings: &PatientSettings,
+    ) -> anyhow::Result<Self> {
+        for_learning(first, count)?;
+        Ok(Self { cache, seeds: (first..first + count as u64).collect(), settings: settings.clone() })
+    }
+
+    /// How many seeds.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.seeds.len()
     }
 
-    /// The patient at a share in [0, 1) of the list, and whether she came from the cache.
+    /// The patient at a share in [0, 1) of the list, or the next after her where none grows; and whether she came from the cache.
     ///
     /// # Errors
-    /// When she does not grow.
+    /// When none grows from any seed.
     pub fn at(&self, share: f64) -> anyhow::Result<(Patient, bool)> {
-        let nth = ((share * self.seeds.len() as f64) as usize).min(self.seeds.len() - 1);
-        let seed = self.seeds[nth];
-        let fetched = patients::fetch(self.cache.as_ref(), None, seed, &self.settings)
-            .with_context(|| format!("no patient grows from seed {seed}"))?;
-        Ok((fetched.patient, fetched.cached))
+        let n = self.seeds.len();
+        let nth = ((share * n as f64) as usize).min(n.saturating_sub(1));
+        for seed in (0..n).map(|step| self.seeds[(nth + step) % n]) {
+            match patients::fetch(self.cache.as_ref(), None, seed, &self.settings) {
+                Ok(fetched) => return Ok((fetched.patient, fetched.cached)),
+                Err(GrowError::NoPlace { .. }) => {}
+                Err(why) => return Err(why).with_context(|| format!("no patient grows from seed {seed}")),
+            }
+        }
+        anyhow::bail!("no patient grows from any of {n} seeds")
     }
 }

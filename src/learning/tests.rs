@@ -39,7 +39,7 @@ fn digest(s: &Sequence) -> Digest {
     let Missing { t1c, flair, t1, t2, video } = s.missing;
     digester.u64(s.number).u64(s.patient).f64(s.removed_share).f64s(&s.captured_s);
     digester.bytes(&[t1c, flair, t1, t2, video].map(u8::from)).bytes(&s.residual).bytes(&s.cavity);
-    for values in [&s.channels, &s.tumour_margin, &s.displacement] {
+    for values in [&s.channels, &s.prior, &s.tumour_margin, &s.displacement] {
         digester.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
     }
     digester.finish()

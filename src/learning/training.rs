@@ -16,12 +16,13 @@ use crate::config::Config;
 use crate::patients;
 use crate::report;
 use anyhow::{Context, ensure};
-use bregma_core::flow::{ROI_EDGE, ROI_SPACING_MM, roi_channels_digest};
+use bregma_core::flow::{ROI_EDGE, ROI_SPACING_MM};
 use bregma_core::time::{Clock, RealClock};
 use bregma_patient::PatientSettings;
 use bregma_perception::engine::{Calibration, Plan, Pool, Precision};
 use bregma_perception::model::file::{ModelFile, Stored};
 use bregma_perception::network::VoxelAutodiffBackend;
+use bregma_perception::perceive::inputs::inputs_digest;
 use bregma_perception::perceive::network::{DEFAULT_SHAPE, OUTPUT_NAMES};
 use bregma_perception::train::{self, Checkpoint, Lesson, Loss, Scored, Trainer, score};
 use serde::{Deserialize, Serialize};
@@ -168,7 +169,7 @@ impl Training<'_> {
         };
         let pool = Pool::new(self.threads).context("no threads to score with")?;
         let held_out = self.held_out(hear)?;
-        let mut lessons = self.lessons(trainer.steps(), hear)?;
+        let mut lessons = self.lessons(trainer.steps())?;
         hear(Heard::Begins(trainer.steps(), recipe.training.steps));
         let (clock, begun_at) = (RealClock::start(), seconds);
         let start = clock.now();
@@ -201,15 +202,15 @@ impl Training<'_> {
         Ok(trainer.ended())
     }
 
-    fn patients(&self, (first, count): (u64, usize), hear: &(dyn Fn(Heard<'_>) + Sync)) -> anyhow::Result<Patients> {
-        let settings = PatientSettings { core_ml: self.recipe.core_ml, ..PatientSettings::default() };
-        let heard = |_, _| hear(Heard::Patient(count));
-        Patients::prepare(patients::cache(), first, count, &settings, self.threads, heard)
+    fn settings(&self) -> PatientSettings {
+        PatientSettings { core_ml: self.recipe.core_ml, ..PatientSettings::default() }
     }
 
     /// Sequences of patients that nothing is learnt from, with every stream there.
     fn held_out(&self, hear: &(dyn Fn(Heard<'_>) + Sync)) -> anyhow::Result<Vec<Lesson>> {
-        let patients = self.patients(self.recipe.held_out, hear)?;
+        let (first, count) = self.recipe.held_out;
+        let heard = |_, _| hear(Heard::Patient(count));
+        let patients = Patients::prepare(patients::cache(), first, count, &self.settings(), self.threads, heard)?;
         let none = super::dropout::Dropout { t1c: 0.0, flair: 0.0, t1: 0.0, t2: 0.0, video: 0.0 };
         let settings =
             Settings { seed: 0, sequences: 2, dropout: none, frames: self.recipe.frames, ..Settings::default() };
@@ -222,9 +223,9 @@ impl Training<'_> {
         made.collect()
     }
 
-    fn lessons(&self, step: u64, hear: &(dyn Fn(Heard<'_>) + Sync)) -> anyhow::Result<Kept> {
-        let Recipe { training, patients, frames, kept, uses, scans, .. } = self.recipe;
-        let patients = self.patients(patients, hear)?;
+    fn lessons(&self, step: u64) -> anyhow::Result<Kept> {
+        let Recipe { training, patients: (first, count), frames, kept, uses, scans, .. } = self.recipe;
+        let patients = Patients::on_demand(patients::cache(), first, count, &self.settings())?;
         // Theatres begin anew where a training goes on: others than before.
         let seed = training.seed.wrapping_mul(1_000_003).wrapping_add(step);
         // As many frames of scans alone as their share of the steps takes, over a visit's removals.
@@ -260,7 +261,7 @@ impl Training<'_> {
         }
         let model = trainer.model();
         let ranges = calibrated(&model, pool, held_out)?;
-        let mut file = ModelFile::new(model, Stored::F32, roi_channels_digest())?;
+        let mut file = ModelFile::new(model, Stored::F32, inputs_digest())?;
         file.set_activations(&ranges);
         let last = entries.iter().rev().find_map(|e| e.scored.map(|s| (e.step, s)));
         let card = card(recipe, trainer.steps(), seconds, device, last);

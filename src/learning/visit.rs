@@ -12,19 +12,21 @@ use crate::session::{self, Theatre};
 use anyhow::Context;
 use bregma_core::devices::{Camera, Instrument, Tracker};
 use bregma_core::flow::{
-    Energy, InstrumentState, Light, Modality, ROI_CHANNEL_COUNT, ROI_VOXELS, RangeImage, RoiFrame, TipPose, TraceId,
-    VideoFrame, roi_channel, roi_grid,
+    Anatomy, Energy, InstrumentState, Light, Modality, ROI_CHANNEL_COUNT, ROI_VOXELS, RangeImage, RoiFrame, TipPose,
+    TraceId, VideoFrame, Volume, roi_channel, roi_grid,
 };
 use bregma_core::pool::Pool;
 use bregma_core::stage::Stage;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::Numbered;
 use bregma_patient::{
-    InstrumentHandle, MicroscopeHandle, MicroscopeSettings, Patient, SharedWorld, ShiftSettings, TrackerHandle, World,
-    WorldSettings,
+    InstrumentHandle, MicroscopeHandle, MicroscopeSettings, Patient, SharedWorld, ShiftSettings, TrackerHandle,
+    TrackerSettings, World, WorldSettings,
 };
 use bregma_perception::align::{self, Align};
 use bregma_perception::bits::VoxelBits;
+use bregma_perception::perceive::inputs::shown;
+use bregma_perception::perceive::prior::{Prior, PriorSettings};
 use bregma_perception::scan::Scan;
 use nalgebra::{Point3, Vector3};
 use std::sync::Arc;
@@ -40,6 +42,9 @@ const FRAMES: usize = 2;
 const HASTE: f64 = 12.0;
 /// How often it is looked whether a stage is reached.
 const LOOKED: Duration = Duration::from_millis(400);
+/// Between looks by which align follows the brain, and how many come before a sequence.
+const FOLLOWED: Duration = Duration::from_millis(240);
+const SETTLED: usize = 3;
 /// A stage that is not reached by then is left as it is.
 const STAGE_MAX: Duration = Duration::from_secs(40);
 
@@ -49,6 +54,17 @@ const NEAR_MM: f64 = 25.0;
 const ANYWHERE_MM: f64 = 70.0;
 /// What is missing is drawn apart from what is in removals.
 const SCANS_FROM: u64 = 1 << 32;
+
+/// What is seen of a removal at one moment.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// As align gives it, with what is left out taken out.
+    pub frame: &'a RoiFrame,
+    /// What her T1c shows to be brain, on the frame's grid.
+    pub brain: &'a VoxelBits,
+    /// The truth.
+    pub world: &'a SharedWorld,
+}
 
 /// A removal under way.
 pub struct Visit {
@@ -61,6 +77,8 @@ pub struct Visit {
     instrument: InstrumentHandle,
     align: Align,
     input: align::In,
+    volumes: Vec<Arc<Volume>>,
+    anatomy: Arc<Anatomy>,
     pictures: Pool<VideoFrame>,
     tips: Vec<Numbered<TipPose>>,
     said: Vec<Numbered<InstrumentState>>,
@@ -75,6 +93,11 @@ pub struct Visit {
     /// Her scans, until all frames of them alone are made; and how many are.
     scans: Vec<Scan>,
     alone: u64,
+    /// The brain lies still, and align does not follow it.
+    still: bool,
+    t1c: Scan,
+    /// What it shows to be brain; the region does not move.
+    brain: Option<VoxelBits>,
 }
 
 impl Visit {
@@ -83,10 +106,25 @@ impl Visit {
     /// # Errors
     /// When the patient cannot be had or a setting is refused.
     pub fn new(config: &Config, patients: &Patients, settings: &Settings, number: u64) -> anyhow::Result<Self> {
+        Self::of(config, patients, settings, number, draw(settings.seed, "patient", number, 0))
+    }
+
+    /// The same, of the patient at a share of the list.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of(
+        config: &Config,
+        patients: &Patients,
+        settings: &Settings,
+        number: u64,
+        share: f64,
+    ) -> anyhow::Result<Self> {
         let one = |what| draw(settings.seed, what, number, 0);
-        let (patient, _) = patients.at(one("patient"))?;
+        let (patient, _) = patients.at(share)?;
         let patient = Arc::new(patient);
-        let world = World::new(Arc::clone(&patient), world_settings(settings, number))?;
+        let still = one("still") < settings.still_share;
+        let world = World::new(Arc::clone(&patient), world_settings(settings, number, still))?;
         world.rehearse((one("hand") * f64::from(u32::MAX)) as u64);
         let theatre = Theatre {
             camera: world.camera_calibration(),
@@ -98,6 +136,7 @@ impl Visit {
         let scans = [Modality::T1c, Modality::Flair, Modality::T1, Modality::T2]
             .map(|modality| Arc::new(patient.scan(modality)));
         let read = scans.iter().map(|scan| Scan::new(Arc::clone(scan))).collect::<Result<Vec<_>, _>>()?;
+        let volumes = scans.to_vec();
         input.volumes.set(scans.into_iter().zip(1..).map(|(value, number)| Numbered { number, value }));
         input.anatomy.set(1, Arc::clone(&theatre.anatomy));
         input.registration.set(1, world.registration());
@@ -107,8 +146,13 @@ impl Visit {
             camera: world.camera(),
             tracker: world.tracker(),
             instrument: world.instrument(),
-            align: Align::new(session::align_settings(config, &theatre)),
+            align: Align::new(align::Settings {
+                shift: (!still).then(Default::default),
+                ..session::align_settings(config, &theatre)
+            }),
             input,
+            volumes,
+            anatomy: Arc::clone(&theatre.anatomy),
             pictures: Pool::new("learning pictures", FRAMES, || VideoFrame::black(width, height)),
             tips: Vec::with_capacity(align::TIPS_MAX),
             said: Vec::with_capacity(align::INSTRUMENT_MAX),
@@ -116,8 +160,11 @@ impl Visit {
             now: Instant::START,
             frames: 0,
             made: 0,
-            scans: if settings.scans > 0 { read } else { Vec::new() },
             alone: 0,
+            still,
+            t1c: read[0].clone(),
+            brain: None,
+            scans: if settings.scans > 0 { read } else { Vec::new() },
             target: theatre.anatomy.corridor.target,
             settings: settings.clone(),
             patient,
@@ -139,28 +186,88 @@ impl Visit {
         if self.alone < self.settings.scans as u64 {
             return Ok(self.scans_alone(number));
         }
+        let mut sequence = Sequence::empty(number, self.patient.seed(), self.settings.frames, Missing::default());
+        let mut prior = Prior::new();
+        let (missing, removed_share) = self.watched(&mut |Seen { frame, brain, world }| {
+            if sequence.channels.is_empty() {
+                let [t1c, flair] = [roi_channel::T1C, roi_channel::FLAIR].map(|c| frame.channel(c));
+                shown(&mut prior, &PriorSettings::default(), t1c, flair, brain, &frame.grid, &mut sequence.prior);
+            }
+            let lesson = world.lesson(&frame.grid, &frame.shift);
+            sequence.channels.extend_from_slice(&frame.channels);
+            sequence.captured_s.push(frame.captured.secs_f64());
+            sequence.residual.extend(lesson.residual);
+            sequence.cavity.extend(lesson.cavity);
+            sequence.tumour_margin.extend(lesson.tumour_margin);
+            sequence.displacement.extend(lesson.displacement);
+            Ok(())
+        })?;
+        (sequence.missing, sequence.removed_share) = (missing, removed_share);
+        Ok(sequence)
+    }
+
+    /// Plays the next sequence's frames, each shown with what its drawing leaves out taken out of it; what that is, and the share of the core
+    /// that had been removed before.
+    ///
+    /// # Errors
+    /// When a device or align refuses, which is a programmer's error, or `each` does.
+    pub fn watched(&mut self, each: &mut dyn FnMut(Seen<'_>) -> anyhow::Result<()>) -> anyhow::Result<(Missing, f64)> {
         self.scans = Vec::new();
         let (seed, visit, nth) = (self.settings.seed, self.number, self.made);
         self.made += 1;
         let missing = self.settings.dropout.drawn(seed, visit, nth);
         let gap = between(log_uniform(self.settings.gap_s, draw(seed, "gap", visit, nth)));
         let stage = (nth as f64 + draw(seed, "stage", visit, nth)) / self.settings.sequences as f64;
-        let mut sequence = Sequence::empty(number, self.patient.seed(), self.settings.frames, missing);
-        sequence.removed_share = self.reach(stage)?;
+        let removed_share = self.frames(stage, gap, missing, each)?;
+        Ok((missing, removed_share))
+    }
+
+    /// Plays a sequence's frames from where that share of the core is removed on; the share that was.
+    ///
+    /// # Errors
+    /// As [`Self::watched`].
+    pub fn from(&mut self, share: f64, each: &mut dyn FnMut(Seen<'_>) -> anyhow::Result<()>) -> anyhow::Result<f64> {
+        self.frames(share, between(self.settings.gap_s[0]), Missing::default(), each)
+    }
+
+    fn frames(
+        &mut self,
+        share: f64,
+        gap: Duration,
+        missing: Missing,
+        each: &mut dyn FnMut(Seen<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<f64> {
+        let removed_share = self.reach(share)?;
+        for _ in 0..SETTLED {
+            if !self.still {
+                self.advance(FOLLOWED)?;
+                self.look()?;
+            }
+        }
         for _ in 0..self.settings.frames {
             self.advance(gap)?;
             let frame = self.look()?;
-            let lesson = self.world.lesson(&frame.grid, &frame.shift);
-            let from = sequence.channels.len();
-            sequence.channels.extend_from_slice(&frame.channels);
-            missing.take_from(&mut sequence.channels[from..]);
-            sequence.captured_s.push(frame.captured.secs_f64());
-            sequence.residual.extend(lesson.residual);
-            sequence.cavity.extend(lesson.cavity);
-            sequence.tumour_margin.extend(lesson.tumour_margin);
-            sequence.displacement.extend(lesson.displacement);
+            if self.brain.is_none() {
+                let mut brain = VoxelBits::new();
+                self.t1c.resample(&frame.grid, &mut vec![0.0; ROI_VOXELS], &mut brain);
+                self.brain = Some(brain);
+            }
+            let brain = self.brain.as_ref().context("it was made just now")?;
+            if missing == Missing::default() {
+                each(Seen { frame: &frame, brain, world: &self.world })?;
+            } else {
+                let mut frame = RoiFrame::clone(&frame);
+                missing.take_from(&mut frame.channels);
+                each(Seen { frame: &frame, brain, world: &self.world })?;
+            }
         }
-        Ok(sequence)
+        Ok(removed_share)
+    }
+
+    /// The scans that align was given, and what was planned.
+    #[must_use]
+    pub fn known(&self) -> (&[Arc<Volume>], &Arc<Anatomy>) {
+        (&self.volumes, &self.anatomy)
     }
 
     /// Her scans anywhere in the head, every second time near the tumour: as align gives them before anything is opened.
@@ -189,6 +296,7 @@ impl Visit {
             removed_share: 0.0,
             captured_s: vec![0.0],
             channels,
+            prior: vec![0.0; ROI_VOXELS],
             residual: lesson.residual,
             cavity: lesson.cavity,
             tumour_margin: lesson.tumour_margin,
@@ -205,6 +313,10 @@ impl Visit {
                 return Ok(removed);
             }
             self.advance(LOOKED)?;
+            if !self.still {
+                // The brain is followed while it is cut, as it is live: what is swept lies where its tissue was.
+                self.look()?;
+            }
         }
     }
 
@@ -261,8 +373,8 @@ impl Visit {
     }
 }
 
-/// The home world of a visit.
-fn world_settings(settings: &Settings, visit: u64) -> WorldSettings {
+/// The home world of a visit: devices that err as in life, but for what ends a case.
+fn world_settings(settings: &Settings, visit: u64, still: bool) -> WorldSettings {
     let one = |what| draw(settings.seed, what, visit, 0);
     let [low, high] = settings.opened_minutes;
     let minutes = low + (high - low) * one("opened");
@@ -271,7 +383,8 @@ fn world_settings(settings: &Settings, visit: u64) -> WorldSettings {
         picture_px: settings.picture_px,
         microscope: MicroscopeSettings::home(),
         removal_rate_scale: HASTE,
-        shift: ShiftSettings { updates_hz: settings.shift_hz, start_minutes: [minutes; 2] },
+        shift: ShiftSettings { updates_hz: if still { 0.0 } else { settings.shift_hz }, start_minutes: [minutes; 2] },
+        tracker: TrackerSettings::home(),
         ..WorldSettings::default()
     }
 }

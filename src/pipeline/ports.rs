@@ -16,7 +16,7 @@ use bregma_core::time::Instant;
 use bregma_core::topic::{Publisher, Subscriber};
 use bregma_core::wake::Wake;
 use bregma_perception::align::{Align, In as AlignIn};
-use bregma_perception::perceive::{In as PerceiveIn, Perceive};
+use bregma_perception::perceive::{In as PerceiveIn, Out as PerceiveOut, Perceive};
 use bregma_physics::{Approved, Validate, ValidateIn, ValidateOut};
 use bregma_planning::{PlanIn, PlanStage};
 use std::sync::Arc;
@@ -103,7 +103,7 @@ pub struct PerceivePorts {
     pub stamps: Publisher<SceneStamp>,
 }
 
-pub(super) fn perceive_in() -> PerceiveIn {
+pub(crate) fn perceive_in() -> PerceiveIn {
     PerceiveIn { roi: Latest::default(), anatomy: Latest::default(), volumes: All::with_capacity(8) }
 }
 
@@ -116,8 +116,11 @@ impl Ports<Perceive> for PerceivePorts {
     fn pending(&self) -> bool {
         self.roi.pending()
     }
-    fn publish(&mut self, published: Instant, out: &mut Option<Arc<Scene>>) {
-        let Some(scene) = out.take() else { return };
+    fn publish(&mut self, published: Instant, out: &mut PerceiveOut) {
+        if let Some(notice) = out.notice.take() {
+            self.events.say(published, format!("{}: {notice}", Perceive::NAME));
+        }
+        let Some(scene) = out.scene.take() else { return };
         if let Some(latency) = published.since(scene.captured) {
             self.flowing.latency.add(latency);
         }

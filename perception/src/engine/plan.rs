@@ -42,6 +42,15 @@ impl State {
         self.cell.fill(0.0);
     }
 
+    /// Becomes another of the same plan.
+    ///
+    /// # Panics
+    /// With one of a plan of another shape.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.hidden.copy_from_slice(&other.hidden);
+        self.cell.copy_from_slice(&other.cell);
+    }
+
     /// The hidden state, `[C, D, H, W]` at the bottleneck.
     #[must_use]
     pub fn hidden(&self) -> &[f32] {

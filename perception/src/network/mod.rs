@@ -85,7 +85,7 @@ pub struct Network<B: Backend> {
 
 impl<B: Backend> Network<B> {
     /// A network to train: weights uniform within Kaiming's bound where a ReLU follows and LeCun's where none does,
-    /// biases 0, but 1 for the forget gate, so that memory is kept at first.
+    /// biases 0, but 1 for the forget gate, so that memory is kept at first, and [`RARE`] for the outputs.
     ///
     /// # Errors
     /// As [`Shape::check`].
@@ -274,6 +274,9 @@ impl Random {
 
 /// A layer before training: uniform within √(6 / fan) where a ReLU follows, within √(3 / fan) elsewhere, which gives
 /// variances of 2 / fan and 1 / fan; fan is the number of inputs that one output reads.
+/// The logit that every output has at first: of one voxel in twenty, as tumours are rare.
+const RARE: f32 = -3.0;
+
 fn first(place: LayerShape, random: &mut Random) -> Layer {
     let fan = place.inputs * if place.kind == Kind::Up2 { 1 } else { place.kind.taps() };
     let rectified = place.name.ends_with(".conv1") || place.name.ends_with(".conv2") || place.kind == Kind::Down3;
@@ -283,6 +286,9 @@ fn first(place: LayerShape, random: &mut Random) -> Layer {
     if place.name == "lstm.gates" {
         let width = place.outputs / 4;
         bias[width..2 * width].fill(1.0);
+    }
+    if place.name == "head" {
+        bias.fill(RARE);
     }
     Layer { shape: place, weight, bias }
 }

@@ -184,7 +184,8 @@ impl Estimator for Classical {
 }
 
 /// Probability of log-odds, 0 to 255; 128 and above from 0 on.
-pub(super) fn share_of(logit: f32) -> u8 {
+#[must_use]
+pub fn share_of(logit: f32) -> u8 {
     (255.0 / (1.0 + libm::expf(-logit))).round() as u8
 }
 

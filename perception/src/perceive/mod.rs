@@ -6,9 +6,11 @@
 //!
 //! An estimator's memories stay with the tissue, where the scan shows it; the scene is where tissue is now ([`moved`]).
 //!
-//! **Units:** as in `flow::Scene`. **Interval:** half-width 1.96 × the error there plus half a voxel,
-//! doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`. The error there is `errors.rigid()` and
-//! that of the brain's shift: where it is followed, its deviation at the voxel, in quadrature; else `errors.shift`, added.
+//! **Units:** as in `flow::Scene`. **Interval** of an estimator that says nothing of its own: half-width 1.96 × the error there plus half a
+//! voxel, doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`. Of one that does ([`trust::Interval`]): `factor ·
+//! √((1.645 · error)² + (far + ½ · spacing)²)`, `far` the distance to the farther of the surfaces at its two probabilities from that at
+//! one half. The error there is `errors.rigid()` and that of the brain's shift: where it is followed, its deviation at the voxel, in
+//! quadrature; else `errors.shift`, added.
 //! **Forbidden:** eloquent labels and vessels, inflated by a setting plus the error there, which is one
 //! standard deviation with the bias, not a bound: whoever plans beside it keeps a clearance of his own.
 //! An inflation beyond [`forbidden::REACH_MM`] forbids everything.
@@ -20,9 +22,13 @@ pub mod classical;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod forbidden;
+pub mod guarded;
+pub mod inputs;
+pub mod likeness;
 mod moved;
 pub mod network;
 pub mod prior;
+pub mod trust;
 mod whole;
 
 use crate::bits::VoxelBits;
@@ -46,12 +52,15 @@ use classical::Classical;
 use forbidden::ForbiddenField;
 use moved::Moved;
 use std::sync::Arc;
+use trust::Interval;
 use whole::Whole;
 
 /// Room for scans: four contrasts, twice.
 pub const VOLUMES_MAX: usize = 8;
 /// Scenes in the pool: what plan, validate, gate, record and display hold, and what waits in their lanes.
 const SCENES: usize = 16;
+/// Nine in ten of what is normally distributed lie within so many standard deviations.
+const NINETY: f32 = 1.645;
 /// A residual of at least this is core: probability one half.
 pub const CORE_MIN: u8 = 128;
 
@@ -84,6 +93,16 @@ pub trait Estimator: Send {
     /// # Errors
     /// When the engine refuses the frame, as for a value that is not finite. `residual` then says nothing.
     fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError>;
+
+    /// How the margin's interval follows from what it wrote last; none for the rule of this module.
+    fn interval(&self) -> Option<Interval> {
+        None
+    }
+
+    /// What a person must know, said once: allocates only where there is something.
+    fn notice(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// What perceive needs to know beside its estimator.
@@ -167,6 +186,15 @@ impl Default for In {
     }
 }
 
+/// What perceive makes.
+#[derive(Debug, Default)]
+pub struct Out {
+    /// A scene of the newest frame.
+    pub scene: Option<Arc<Scene>>,
+    /// What a person must know.
+    pub notice: Option<String>,
+}
+
 /// The stage.
 pub struct Perceive {
     settings: Settings,
@@ -204,6 +232,9 @@ struct Work {
     distances: Box<dyn Distances>,
     flood: Flood,
     margins: Vec<i16>,
+    /// Margins of two other surfaces.
+    far: Vec<i16>,
+    farther: Vec<i16>,
 }
 
 /// What tissue there is.
@@ -310,6 +341,17 @@ impl Errors<'_> {
     fn everywhere_mm(&self) -> Option<f32> {
         (!self.frame.shift.is_followed()).then(|| self.frame.errors.shift.get() as f32)
     }
+
+    /// All of it, of every voxel.
+    fn all_mm(&self) -> impl Iterator<Item = f32> {
+        let (rigid_mm, everywhere_mm) = (self.rigid_mm(), self.everywhere_mm());
+        self.deviation_mm.iter().map(move |mm| everywhere_mm.map_or_else(|| rigid_mm.hypot(*mm), |all| rigid_mm + all))
+    }
+}
+
+/// Half of an interval as a scene holds it, never less than it is.
+fn half_width(mm: f32) -> u8 {
+    (mm * INTERVAL_PER_MM as f32).ceil().min(255.0) as u8
 }
 
 fn on_processor() -> Box<dyn Distances> {
@@ -322,13 +364,13 @@ fn same_frame(what: &'static str, frame: FrameId, anatomy: FrameId) -> Result<()
 
 impl Stage for Perceive {
     type In = In;
-    type Out = Option<Arc<Scene>>;
+    type Out = Out;
     type Fault = Fault;
     const NAME: &'static str = "perceive";
     const BUDGET: Duration = Duration::from_millis(45);
 
     fn step(&mut self, now: Instant, input: &In, out: &mut Self::Out) -> Result<(), Fault> {
-        *out = None;
+        *out = Out::default();
         self.take_scans(&input.volumes)?;
         let (Some(frame), Some(anatomy)) = (input.roi.get(), input.anatomy.get()) else { return Ok(()) };
         if !input.roi.renewed() {
@@ -363,26 +405,27 @@ impl Stage for Perceive {
             scene.shift.copy_from(&frame.shift);
             scene.scanned = frame.scanned;
             scene.anatomy = anatomy.digest;
-            scene.model = estimator.digest();
             work.open(frame);
             let Work { rest, residual, .. } = work;
             let view = View { frame, cavity: &rest.cavity, wall: &rest.wall, brain: &rest.brain };
             estimated = estimator.estimate(&view, residual);
+            scene.model = estimator.digest();
             work.carry(moved, scene);
-            measured = work.measure(scene, least, &errors);
+            measured = work.measure(scene, least, &errors, estimator.interval());
             work.describe(frame, moved, scene);
             whole.overlay(&work.core, scene);
             work.doubtful.keep(&work.core);
             scene.doubtful_ml = work.doubtful.count() as f64 * scene.grid.voxel_ml();
             scene.digest = scene.digest_of_bytes();
         })?;
+        out.notice = estimator.notice();
         estimated?;
         if measured.is_err() {
             self.work.distances = on_processor();
         }
         measured?;
         self.last = id;
-        *out = Some(scene);
+        out.scene = Some(scene);
         Ok(())
     }
 }
@@ -414,6 +457,8 @@ impl Work {
             ages: vec![255; ROI_VOXELS],
             distances: on_processor(),
             flood: Flood::new(),
+            far: vec![0; ROI_VOXELS],
+            farther: vec![0; ROI_VOXELS],
             margins: (0..=furthest)
                 .map(|s| (surface_mm(s, ROI_SPACING_MM) * MARGIN_PER_MM).round().clamp(0.0, 32767.0) as i16)
                 .collect(),
@@ -444,40 +489,57 @@ impl Work {
     }
 
     /// Core, margin and interval from the probability.
-    fn measure(&mut self, scene: &mut Scene, least: usize, errors: &Errors<'_>) -> Result<(), DeviceError> {
-        self.core.fill_where(&scene.residual, |v| v >= CORE_MIN);
+    fn measure(
+        &mut self,
+        scene: &mut Scene,
+        least: usize,
+        errors: &Errors<'_>,
+        interval: Option<Interval>,
+    ) -> Result<(), DeviceError> {
+        let Scene { residual, margin, interval: half, .. } = scene;
+        match interval {
+            Some(Interval { between: [low, high], factor }) => {
+                self.surface(residual, low, least, margin)?;
+                self.far.copy_from_slice(margin);
+                self.surface(residual, high, least, margin)?;
+                self.farther.copy_from_slice(margin);
+                self.surface(residual, CORE_MIN, least, margin)?;
+                let surfaces = self.far.iter().zip(&self.farther);
+                let voxels = half.iter_mut().zip(margin.iter()).zip(surfaces).zip(errors.all_mm());
+                voxels.for_each(|(((half, margin), (a, b)), error_mm)| {
+                    let apart = margin.abs_diff(*a).max(margin.abs_diff(*b));
+                    let far_mm = f32::from(apart) / MARGIN_PER_MM as f32 + 0.5 * ROI_SPACING_MM as f32;
+                    *half = half_width(factor * far_mm.hypot(NINETY * error_mm));
+                });
+            }
+            None => {
+                self.surface(residual, CORE_MIN, least, margin)?;
+                let doubt: [f32; 256] = std::array::from_fn(|r| {
+                    let p = r as f32 / 255.0;
+                    0.5 * ROI_SPACING_MM as f32 * (1.0 + 4.0 * p * (1.0 - p))
+                });
+                let voxels = half.iter_mut().zip(residual.iter()).zip(errors.all_mm());
+                voxels.for_each(|((half, residual), error_mm)| {
+                    *half = half_width(1.96 * error_mm + doubt[usize::from(*residual)]);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The signed distance to where probability reaches a share, specks apart.
+    fn surface(&mut self, residual: &[u8], share: u8, least: usize, margin: &mut [i16]) -> Result<(), DeviceError> {
+        self.core.fill_where(residual, |v| v >= share);
         self.core.remove(&self.now.cavity);
         self.flood.drop_specks(&mut self.core, least);
         self.core.expand(&mut self.bytes);
         self.distances.signed(&self.bytes, &mut self.squared)?;
-        for (margin, squared) in scene.margin.iter_mut().zip(&self.squared) {
+        for (margin, squared) in margin.iter_mut().zip(&self.squared) {
             let distance = match squared.unsigned_abs() as i32 {
                 NOWHERE => i16::MAX,
                 squared => self.margins[squared as usize],
             };
             *margin = if *squared < 0 { -distance } else { distance };
-        }
-        let voxels: [f32; 256] = std::array::from_fn(|r| {
-            let p = r as f32 / 255.0;
-            0.5 * ROI_SPACING_MM as f32 * (1.0 + 4.0 * p * (1.0 - p))
-        });
-        let rigid_mm = errors.rigid_mm();
-        let width = |residual: u8, error_mm: f32| {
-            let mm = 1.96 * error_mm + voxels[usize::from(residual)];
-            (mm * INTERVAL_PER_MM as f32).ceil().min(255.0) as u8
-        };
-        match errors.everywhere_mm() {
-            Some(shift_mm) => {
-                let widths: [u8; 256] = std::array::from_fn(|r| width(r as u8, rigid_mm + shift_mm));
-                let voxels = scene.interval.iter_mut().zip(&scene.residual);
-                voxels.for_each(|(interval, residual)| *interval = widths[usize::from(*residual)]);
-            }
-            None => {
-                let voxels = scene.interval.iter_mut().zip(&scene.residual).zip(errors.deviation_mm);
-                voxels.for_each(|((interval, residual), shift_mm)| {
-                    *interval = width(*residual, rigid_mm.hypot(*shift_mm))
-                });
-            }
         }
         Ok(())
     }

@@ -1,18 +1,25 @@
 //! A network's estimate of the residual core, frame by frame, with the memory of its ConvLSTM.
 //!
-//! **Shapes:** reads all channels of a `RoiFrame`, `[C, 64, 64, 64]`, and writes σ(logit) of the first output as 0 to
-//! 255. **Memory:** as long as the frame's epoch lasts; a region that has moved and a new scan begin anew. **Allocation:** in `new`.
-//! **Order:** the same on any number of threads. **Not protected against:** weights that were trained badly, and frames
-//! unlike those of the training.
+//! **Shapes:** reads [`Inputs`] of a frame, `[INPUTS, 64, 64, 64]`, and writes σ(logit / T) of the first output as 0 to
+//! 255, T the temperature of its [`Trust`]. **Memory:** as long as the frame's epoch lasts; a region that has moved, a new scan, and a
+//! stream that was lost for [`LOST`] begin anew. It goes on at most every [`REMEMBERED`], about as in training: the frames between read it
+//! and leave it as it is. A first frame needs no others before it: half of what is learnt from are first frames or scans alone.
+//! **Allocation:** in `new`.
+//! **Order:** the same on any number of threads. **Not protected against:** weights that were trained badly; frames
+//! unlike those of the training are [`super::guarded`]'s.
 
-use super::classical::{Classical, share_of};
+use super::classical::share_of;
+use super::inputs::{INPUTS, Inputs, inputs_digest};
+use super::prior::PriorSettings;
+use super::trust::{Interval, Trust};
 use super::{Estimator, View};
 use crate::engine::{Calibration, EngineError, Plan, Pool, Precision, State};
 use crate::model::file::ModelFile;
 use crate::model::{Model, ModelFault, Shape};
 use crate::network::{Network, api::Flex};
 use bregma_core::digest::{Digest, Digester};
-use bregma_core::flow::{ROI_CHANNEL_COUNT, ROI_EDGE, ROI_VOXELS, roi_channels_digest};
+use bregma_core::flow::{ROI_EDGE, ROI_VOXELS, RoiFrame};
+use bregma_core::time::{Duration, Instant};
 use std::sync::Arc;
 
 /// Logits that a network says of a voxel: of the residual core, which the live stage reads, of the whole tumour, and of necrosis.
@@ -20,7 +27,11 @@ pub const OUTPUTS: usize = 3;
 /// Their names, in order.
 pub const OUTPUT_NAMES: [&str; OUTPUTS] = ["residual core", "whole tumour", "necrosis"];
 /// The default network on what align makes: base 8, four levels.
-pub const DEFAULT_SHAPE: Shape = Shape { inputs: ROI_CHANNEL_COUNT, outputs: OUTPUTS, base: 8, levels: 4 };
+pub const DEFAULT_SHAPE: Shape = Shape { inputs: INPUTS, outputs: OUTPUTS, base: 8, levels: 4 };
+/// Its memory goes on at most so often.
+pub const REMEMBERED: Duration = Duration::from_millis(500);
+/// After so long without a frame it begins anew.
+pub const LOST: Duration = Duration::from_secs(5);
 /// Made-up frames that an untrained network is calibrated on.
 const MADE_UP: usize = 4;
 
@@ -30,7 +41,7 @@ pub enum Unfit {
     /// It was made for other inputs or outputs.
     #[error(
         "the network reads {inputs} channels and says {outputs} values a voxel; \
-         {ROI_CHANNEL_COUNT} and {OUTPUTS} are what align makes and perceive reads"
+         {INPUTS} and {OUTPUTS} are right"
     )]
     Shape {
         /// Channels of its input.
@@ -39,7 +50,7 @@ pub enum Unfit {
         outputs: usize,
     },
     /// It was trained on another list of channels.
-    #[error("the network was trained on the channel list {found}; this runtime makes {expected}")]
+    #[error("the network was trained on the inputs {found}; this runtime makes {expected}")]
     Channels {
         /// Its list, by digest.
         found: Digest,
@@ -57,12 +68,53 @@ pub enum Unfit {
 /// A network that estimates.
 #[derive(Debug)]
 pub struct Networked {
+    inputs: Inputs,
     plan: Plan,
     pool: Arc<Pool>,
-    state: State,
+    memory: Memory,
     logits: Vec<f32>,
-    epoch: Option<u64>,
+    trust: Trust,
     digest: Digest,
+}
+
+/// What is remembered.
+#[derive(Debug)]
+struct Memory {
+    rhythm: Rhythm,
+    kept: State,
+    /// Of the newest frame.
+    newest: State,
+}
+
+/// When a memory begins anew, and when it goes on.
+#[derive(Debug, Default)]
+pub(super) struct Rhythm {
+    epoch: Option<u64>,
+    /// Capture of the newest frame, and of the one that the memory is of.
+    seen: Option<Instant>,
+    went_on: Option<Instant>,
+}
+
+impl Rhythm {
+    /// Whether the memory begins anew with a frame.
+    pub(super) fn begins(&mut self, frame: &RoiFrame) -> bool {
+        let since = self.seen.and_then(|seen| frame.captured.since(seen));
+        let begins = self.epoch != Some(frame.epoch) || since.is_none_or(|gap| gap >= LOST);
+        (self.epoch, self.seen) = (Some(frame.epoch), Some(frame.captured));
+        if begins {
+            self.went_on = None;
+        }
+        begins
+    }
+
+    /// Whether it goes on with the frame, after it was read.
+    pub(super) fn goes_on(&mut self, frame: &RoiFrame) -> bool {
+        let due = self.went_on.is_none_or(|at| frame.captured.since(at).is_some_and(|gap| gap >= REMEMBERED));
+        if due {
+            self.went_on = Some(frame.captured);
+        }
+        due
+    }
 }
 
 impl Networked {
@@ -71,8 +123,8 @@ impl Networked {
     /// # Errors
     /// [`Unfit`].
     pub fn new(file: &ModelFile, precision: Precision, pool: Arc<Pool>) -> Result<Self, Unfit> {
-        let (Shape { inputs, outputs, .. }, expected) = (file.model().shape, roi_channels_digest());
-        if (inputs, outputs) != (ROI_CHANNEL_COUNT, OUTPUTS) {
+        let (Shape { inputs, outputs, .. }, expected) = (file.model().shape, inputs_digest());
+        if (inputs, outputs) != (INPUTS, OUTPUTS) {
             return Err(Unfit::Shape { inputs, outputs });
         }
         if file.channels != expected {
@@ -80,7 +132,7 @@ impl Networked {
         }
         let ranges = file.activations();
         let calibration = (!ranges.is_empty()).then_some(Calibration { ranges });
-        Ok(Self::of(file.model(), precision, calibration.as_ref(), pool)?)
+        Ok(Self::of(file.model(), precision, calibration.as_ref(), Trust::of(&file.ranges), pool)?)
     }
 
     /// A model with first weights; in int8 calibrated on made-up frames.
@@ -92,20 +144,31 @@ impl Networked {
             Precision::F32 => None,
             Precision::Int8 => Some(calibrated_on_made_up_frames(model, &pool)?),
         };
-        Self::of(model, precision, calibration.as_ref(), pool)
+        Self::of(model, precision, calibration.as_ref(), Trust::default(), pool)
     }
 
     fn of(
         model: &Model,
         precision: Precision,
         calibration: Option<&Calibration>,
+        trust: Trust,
         pool: Arc<Pool>,
     ) -> Result<Self, EngineError> {
         let plan = Plan::new(model, ROI_EDGE, precision, calibration)?;
-        let mut digester = Digester::new("bregma networked 1");
+        let mut digester = Digester::new("bregma networked 2");
         digester.digest(&model.digest()).sizes(&[usize::from(precision == Precision::Int8)]);
-        let (state, digest) = (plan.state(), digester.finish());
-        Ok(Self { plan, pool, state, logits: vec![0.0; OUTPUTS * ROI_VOXELS], epoch: None, digest })
+        trust.digest_into(&mut digester);
+        let memory = Memory { rhythm: Rhythm::default(), kept: plan.state(), newest: plan.state() };
+        let digest = digester.finish();
+        Ok(Self {
+            inputs: Inputs::new(PriorSettings::default()),
+            plan,
+            pool,
+            memory,
+            logits: vec![0.0; OUTPUTS * ROI_VOXELS],
+            trust,
+            digest,
+        })
     }
 }
 
@@ -115,15 +178,24 @@ impl Estimator for Networked {
     }
 
     fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError> {
-        if self.epoch != Some(view.frame.epoch) {
-            self.epoch = Some(view.frame.epoch);
-            self.state.reset();
+        let Memory { rhythm, kept, newest } = &mut self.memory;
+        if rhythm.begins(view.frame) {
+            kept.reset();
         }
-        self.plan.run(&self.pool, &view.frame.channels, &mut self.state, &mut self.logits)?;
+        newest.copy_from(kept);
+        let input = self.inputs.of(view.frame, view.brain);
+        self.plan.run(&self.pool, input, newest, &mut self.logits)?;
+        if rhythm.goes_on(view.frame) {
+            kept.copy_from(newest);
+        }
         for (residual, logit) in residual.iter_mut().zip(&self.logits) {
-            *residual = share_of(*logit);
+            *residual = share_of(logit / self.trust.temperature);
         }
         Ok(())
+    }
+
+    fn interval(&self) -> Option<Interval> {
+        self.trust.interval
     }
 }
 
@@ -169,34 +241,9 @@ impl Estimator for Relieved {
         self.relieved = matches!(done, Err(EngineError::Device(_)));
         done
     }
-}
 
-/// A network that does all its work on every frame, and a classical estimator whose answer counts.
-///
-/// For timing a runtime before there are weights: the network's answer is thrown away.
-pub struct Rehearsed {
-    network: Box<dyn Estimator>,
-    unheard: Vec<u8>,
-    classical: Classical,
-}
-
-impl Rehearsed {
-    /// This network at work beside the classical estimator.
-    #[must_use]
-    pub fn new(classical: Classical, network: Box<dyn Estimator>) -> Self {
-        Self { network, unheard: vec![0; ROI_VOXELS], classical }
-    }
-}
-
-impl Estimator for Rehearsed {
-    /// That of the classical estimator: it alone is heard.
-    fn digest(&self) -> Digest {
-        self.classical.digest()
-    }
-
-    fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError> {
-        self.network.estimate(view, &mut self.unheard)?;
-        self.classical.estimate(view, residual)
+    fn interval(&self) -> Option<Interval> {
+        if self.relieved { self.then.interval() } else { self.device.interval() }
     }
 }
 
@@ -205,7 +252,7 @@ fn calibrated_on_made_up_frames(model: &Model, pool: &Pool) -> Result<Calibratio
     let mut plan = Plan::new(model, ROI_EDGE, Precision::F32, None)?;
     let (mut state, mut logits) = (plan.state(), vec![0.0; OUTPUTS * ROI_VOXELS]);
     let mut calibration = Calibration { ranges: Vec::new() };
-    let mut input = vec![0.0; ROI_CHANNEL_COUNT * ROI_VOXELS];
+    let mut input = vec![0.0; INPUTS * ROI_VOXELS];
     for frame in 0..MADE_UP {
         for (i, value) in input.iter_mut().enumerate() {
             let (x, y, z) = (i % ROI_EDGE, i / ROI_EDGE % ROI_EDGE, i / (ROI_EDGE * ROI_EDGE));
@@ -223,7 +270,6 @@ mod tests {
     use crate::bits::VoxelBits;
     use crate::gpu::DeviceError;
     use crate::model::file::Stored;
-    use bregma_core::flow::RoiFrame;
 
     fn pool() -> Arc<Pool> {
         Arc::new(Pool::new(1).expect("a pool of the caller alone"))
@@ -237,8 +283,12 @@ mod tests {
     }
 
     fn frame(epoch: u64) -> RoiFrame {
+        at(epoch, 0)
+    }
+
+    fn at(epoch: u64, ms: u64) -> RoiFrame {
         let mut frame = RoiFrame::empty();
-        frame.epoch = epoch;
+        (frame.epoch, frame.captured) = (epoch, Instant::START + Duration::from_millis(ms));
         frame.channels.iter_mut().enumerate().for_each(|(i, v)| *v = (i % 97) as f32 / 97.0 - 0.3);
         frame
     }
@@ -251,12 +301,18 @@ mod tests {
 
     #[test]
     fn memory_lasts_as_long_as_the_epoch() {
-        let file = file(ROI_CHANNEL_COUNT, roi_channels_digest());
+        let file = file(INPUTS, inputs_digest());
         let mut network = Networked::new(&file, Precision::F32, pool()).expect("it fits");
-        let mut estimated = |epoch| estimate(&mut network, &frame(epoch)).expect("finite");
-        let (first, second) = (estimated(1), estimated(1));
+        let mut estimated = |epoch, ms| estimate(&mut network, &at(epoch, ms)).expect("finite");
+        let (first, second) = (estimated(1, 1000), estimated(1, 1500));
         assert_ne!(first, second, "it remembers the first frame");
-        assert_eq!(first, estimated(2), "it begins anew");
+        assert_eq!(first, estimated(2, 2000), "it begins anew");
+        // Frames between are read with what is remembered, and not remembered themselves.
+        let later: Vec<_> = [2050, 2450].map(|ms| estimated(2, ms)).into();
+        assert_eq!(later, [second.clone(), second.clone()]);
+        assert_eq!(estimated(2, 2500), second);
+        assert_ne!(estimated(2, 2550), second, "now two are remembered");
+        assert_eq!(estimated(2, 7550), first, "a stream that was lost begins anew");
     }
 
     #[test]
@@ -265,25 +321,11 @@ mod tests {
             Err(why) => why.to_string(),
             Ok(_) => String::new(),
         };
-        let ours = roi_channels_digest();
+        let ours = inputs_digest();
         assert!(said(&file(4, ours), Precision::F32).contains("reads 4 channels"));
         let other = Digester::new("another list").finish();
-        assert!(said(&file(ROI_CHANNEL_COUNT, other), Precision::F32).contains("trained on the channel list"));
-        assert!(said(&file(ROI_CHANNEL_COUNT, ours), Precision::Int8).contains("needs a calibration"));
-    }
-
-    #[test]
-    fn a_rehearsed_network_works_and_is_not_heard() {
-        let settings = super::super::classical::Settings::default();
-        let mut alone = Classical::new(settings);
-        for precision in [Precision::F32, Precision::Int8] {
-            let network = Networked::untrained(&untrained(1), precision, pool()).expect("it can be run");
-            let mut rehearsed = Rehearsed::new(Classical::new(settings), Box::new(network));
-            let (heard, expected) = (estimate(&mut rehearsed, &frame(1)), estimate(&mut alone, &frame(1)));
-            assert_eq!(heard, expected);
-            assert!(rehearsed.unheard.iter().any(|v| *v != 0), "the network has worked");
-            assert_eq!(rehearsed.digest(), alone.digest());
-        }
+        assert!(said(&file(INPUTS, other), Precision::F32).contains("trained on the inputs"));
+        assert!(said(&file(INPUTS, ours), Precision::Int8).contains("needs a calibration"));
     }
 
     /// Says its number, and fails from a frame on.
@@ -337,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_finite_is_refused() {
-        let file = file(ROI_CHANNEL_COUNT, roi_channels_digest());
+        let file = file(INPUTS, inputs_digest());
         let mut network = Networked::new(&file, Precision::F32, pool()).expect("it fits");
         let mut broken = frame(1);
         broken.channels[9] = f32::NAN;

@@ -5,7 +5,7 @@
 
 use super::lesson::Lesson;
 use crate::network::Random;
-use bregma_core::flow::ROI_CHANNEL_COUNT;
+use crate::perceive::inputs::{INPUTS, PRIOR};
 use bregma_core::flow::roi_channel::SCANS;
 use serde::{Deserialize, Serialize};
 use std::f32::consts::TAU;
@@ -32,6 +32,8 @@ pub struct Disturbing {
     pub spike: f64,
     /// Share with a place without signal, as beside metal or air.
     pub void: f64,
+    /// Share of lessons whose prior is taken away.
+    pub no_prior: f64,
 }
 
 impl Default for Disturbing {
@@ -46,6 +48,7 @@ impl Default for Disturbing {
             ghost: 0.08,
             spike: 0.05,
             void: 0.05,
+            no_prior: 0.1,
         }
     }
 }
@@ -62,22 +65,42 @@ impl Disturbing {
         ghost: 0.0,
         spike: 0.0,
         void: 0.0,
+        no_prior: 0.0,
     };
 
-    pub(super) const fn shares(&self) -> [(&'static str, f64); 4] {
+    pub(super) const fn shares(&self) -> [(&'static str, f64); 5] {
         [
             ("disturbing.thick", self.thick),
             ("disturbing.ghost", self.ghost),
             ("disturbing.spike", self.spike),
             ("disturbing.void", self.void),
+            ("disturbing.no_prior", self.no_prior),
         ]
+    }
+
+    /// Does it to the scans of one frame, `[C, E, E, E]`, as a seed draws it.
+    ///
+    /// # Panics
+    /// With fewer values.
+    pub fn disturb(&self, channels: &mut [f32], edge: usize, seed: u64) {
+        let (mut random, voxels) = (Random::new(seed), edge.pow(3));
+        for channel in SCANS {
+            let values = &mut channels[channel * voxels..][..voxels];
+            if values.iter().any(|v| *v != 0.0) {
+                Scan::drawn(self, edge, &mut random).apply(edge, values);
+            }
+        }
     }
 
     /// Does it to a lesson's scans.
     pub(super) fn apply(&self, lesson: &mut Lesson, random: &mut Random) {
         let (edge, voxels) = (lesson.edge, lesson.voxels());
+        if random.share() < self.no_prior {
+            let frames = lesson.channels.chunks_exact_mut(INPUTS * voxels);
+            frames.for_each(|frame| frame[PRIOR * voxels..].fill(0.0));
+        }
         for channel in SCANS {
-            let start = |frame: usize| (frame * ROI_CHANNEL_COUNT + channel) * voxels;
+            let start = |frame: usize| (frame * INPUTS + channel) * voxels;
             if lesson.channels[start(0)..][..voxels].iter().all(|v| *v == 0.0) {
                 continue;
             }
@@ -175,7 +198,7 @@ pub(super) fn of_scans(gradient: &[f32], channels: &[f32], edge: usize, by: f32)
     let mut moved = vec![0.0; gradient.len()];
     for (volume, moved) in moved.chunks_exact_mut(voxels).enumerate() {
         let part = volume * voxels..(volume + 1) * voxels;
-        if SCANS.contains(&(volume % ROI_CHANNEL_COUNT)) && channels[part.clone()].iter().any(|v| *v != 0.0) {
+        if SCANS.contains(&(volume % INPUTS)) && channels[part.clone()].iter().any(|v| *v != 0.0) {
             moved.iter_mut().zip(&gradient[part]).for_each(|(m, g)| *m = if *g == 0.0 { 0.0 } else { by.copysign(*g) });
         }
     }

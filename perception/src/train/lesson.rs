@@ -2,7 +2,7 @@
 
 use super::OUTPUTS;
 use crate::network::Random;
-use bregma_core::flow::ROI_CHANNEL_COUNT;
+use crate::perceive::inputs::INPUTS;
 use std::sync::Arc;
 
 /// Cubes are cut around a voxel this near to the core's surface, mm; where there is none, anywhere.
@@ -17,7 +17,7 @@ pub struct Lesson {
     pub frames: usize,
     /// Voxels along an edge, E.
     pub edge: usize,
-    /// As align gives them, `[T, C, E, E, E]`.
+    /// What a network reads, `[T, INPUTS, E, E, E]`.
     pub channels: Vec<f32>,
     /// What of the tumour has not been removed, by its number in BraTS, `[T, E, E, E]`: 0 nothing, 1 necrosis, 2 infiltrated, 4
     /// enhancing.
@@ -89,7 +89,7 @@ impl Lesson {
         };
         size("residual", self.residual.len(), all)?;
         size("margin", self.margin.len(), all)?;
-        size("channels", self.channels.len(), all * ROI_CHANNEL_COUNT)?;
+        size("channels", self.channels.len(), all * INPUTS)?;
         if all == 0 {
             return Err(BadLesson::Empty);
         }
@@ -129,7 +129,7 @@ impl Lesson {
         };
         let mut cut =
             Self { frames: self.frames, edge, channels: Vec::new(), residual: Vec::new(), margin: Vec::new() };
-        let volumes = self.frames * ROI_CHANNEL_COUNT;
+        let volumes = self.frames * INPUTS;
         cut.channels.reserve_exact(volumes * cut.voxels());
         (0..volumes).flat_map(rows).for_each(|start| cut.channels.extend_from_slice(&self.channels[row(start)]));
         for start in (0..self.frames).flat_map(rows) {
@@ -197,7 +197,7 @@ pub(super) fn together(lessons: &[Lesson]) -> Result<Batch, BadLesson> {
     for frame in 0..frames {
         for lesson in lessons {
             let part = |of: usize| frame * of * voxels..(frame + 1) * of * voxels;
-            batch.channels.extend_from_slice(&lesson.channels[part(ROI_CHANNEL_COUNT)]);
+            batch.channels.extend_from_slice(&lesson.channels[part(INPUTS)]);
             batch.margin.extend_from_slice(&lesson.margin[part(1)]);
             let labels = &lesson.residual[part(1)];
             for output in 0..OUTPUTS {

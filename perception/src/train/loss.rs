@@ -1,12 +1,13 @@
 //! How wrong logits are, and the gradient of that by each of them, in one pass.
 //!
 //! Three terms, of σ(z) = p against truth y, over all frames of a step:
-//! - **likelihood:** the binary cross-entropy, a mean over outputs and voxels;
-//! - **overlap:** 1 - (2 Σ p y + 1) / (Σ p + Σ y + 1), a mean over outputs (F. Milletari et al., 3DV 2016), over the whole step, so that a
+//! - **likelihood:** the binary cross-entropy, a mean over voxels;
+//! - **overlap:** 1 - (2 Σ p y + 1) / (Σ p + Σ y + 1) (F. Milletari et al., 3DV 2016), over the whole step, so that a
 //!   frame without tumour does not divide by nothing;
 //! - **boundary:** of the residual core, the mean of p times the signed distance to its surface over 10 mm (H. Kervadec et al., MIDL
 //!   2019): what lies far on the wrong side costs more than what lies near.
 //!
+//! Of the outputs, which are weighed by [`OF_OUTPUTS`], the residual core is what the live stage reads.
 //! On the processor whatever the backend is: logits come here, their gradient goes back. **Sums:** f64, of a fixed order.
 
 use super::OUTPUTS;
@@ -45,6 +46,8 @@ pub struct Loss {
     pub boundary: f64,
 }
 
+/// What each output counts.
+const OF_OUTPUTS: [f64; OUTPUTS] = [0.6, 0.25, 0.15];
 /// Where margins are cut off, mm.
 const MARGIN_MAX_MM: f32 = 10.0;
 /// Added to both parts of the overlap.
@@ -93,11 +96,11 @@ impl Loss {
             all.said += sums.said;
             all.true_ += sums.true_;
         }
-        let (all, of_core) = (logits.len() as f64, batch.margin.len() as f64);
+        let of_core = batch.margin.len() as f64;
         let below = outputs.map(|s| s.said + s.true_ + SMOOTH);
         let above = outputs.map(|s| 2.0 * s.both + SMOOTH);
-        let overlap = (0..OUTPUTS).map(|o| 1.0 - above[o] / below[o]).sum::<f64>() / OUTPUTS as f64;
-        let likelihood = outputs.iter().map(|s| s.likelihood).sum::<f64>() / all;
+        let overlap = (0..OUTPUTS).map(|o| OF_OUTPUTS[o] * (1.0 - above[o] / below[o])).sum::<f64>();
+        let likelihood = (0..OUTPUTS).map(|o| OF_OUTPUTS[o] * outputs[o].likelihood).sum::<f64>() / of_core;
         let boundary = outputs[0].boundary / of_core;
         let of = |weight: f32| f64::from(weight);
         let total =
@@ -107,8 +110,8 @@ impl Loss {
         slope.par_chunks_exact_mut(voxels).enumerate().for_each(|(volume, slope)| {
             let output = volume % OUTPUTS;
             let margin = (output == 0).then(|| &batch.margin[volume / OUTPUTS * voxels..][..voxels]);
-            let by_likelihood = of(weights.likelihood) / all;
-            let by_overlap = of(weights.overlap) / OUTPUTS as f64;
+            let by_likelihood = of(weights.likelihood) * OF_OUTPUTS[output] / of_core;
+            let by_overlap = of(weights.overlap) * OF_OUTPUTS[output];
             let (where_not, where_true) = (
                 (by_overlap * above[output] / (below[output] * below[output])) as f32,
                 (by_overlap * 2.0 / below[output]) as f32,

@@ -7,7 +7,8 @@
 //! A [`Lesson`] is T frames of one removal with the truth beside them; where they come from is a trait, [`Lessons`], since
 //! nothing here knows the digital patient. Each step takes a few, backpropagates through all T frames of each, and moves the weights;
 //! what is kept is the exponential mean of the weights (B. T. Polyak and A. B. Juditsky, SIAM J. Control Optim. 30, 1992). The
-//! last part of a training keeps the norms' statistics still, so that what is trained becomes what runs.
+//! norms' statistics are those of batches at first and stand still afterwards, so that what is trained becomes what runs: batches are small, and
+//! those of scans alone are unlike those of removals.
 //!
 //! **What the network says:** a logit for each of [`OUTPUT_NAMES`](crate::perceive::network::OUTPUT_NAMES).
 //! **Determinism:** the same lessons, settings and backend give the same weights, on the processor. **Allocation:** every step;
@@ -76,14 +77,14 @@ impl Default for Settings {
         Self {
             seed: 1,
             steps: 6000,
-            frames: 8,
-            edge: 48,
+            frames: 12,
+            edge: 40,
             rate: 3e-3,
             warm_up: 200,
             decay: 1e-3,
             longest_gradient: 1.0,
             mean: 0.998,
-            frozen: 0.15,
+            frozen: 0.8,
             against: 0.1,
             against_by: 0.1,
             weights: Weights::default(),

@@ -5,7 +5,7 @@ use super::{OUTPUTS, TrainError};
 use crate::distance::{DistanceTransform, surface_mm};
 use crate::engine::{EngineError, Plan, Pool, Precision};
 use crate::model::Model;
-use bregma_core::flow::ROI_CHANNEL_COUNT;
+use crate::perceive::inputs::INPUTS;
 use serde::{Deserialize, Serialize};
 
 /// Margins are compared where the true one is within this, mm.
@@ -66,7 +66,7 @@ pub fn score<'a>(
         let (mut state, mut logits) = (plan.state(), vec![0.0; OUTPUTS * voxels]);
         let (mut inside, mut far) = (vec![0; voxels], vec![0; voxels]);
         for frame in 0..lesson.frames {
-            let of = ROI_CHANNEL_COUNT * voxels;
+            let of = INPUTS * voxels;
             plan.run(pool, &lesson.channels[frame * of..][..of], &mut state, &mut logits)?;
             let labels = &lesson.residual[frame * voxels..][..voxels];
             score.frames += 1;

@@ -4,12 +4,12 @@ use super::lesson::together;
 use super::*;
 use crate::engine::Pool;
 use crate::network::api::{Autodiff, Flex};
-use bregma_core::flow::ROI_CHANNEL_COUNT;
+use crate::perceive::inputs::INPUTS;
 use std::sync::Arc;
 
 type Train = Autodiff<Flex>;
 
-const SMALL: Shape = Shape { inputs: ROI_CHANNEL_COUNT, outputs: OUTPUTS, base: 4, levels: 3 };
+const SMALL: Shape = Shape { inputs: INPUTS, outputs: OUTPUTS, base: 4, levels: 3 };
 const EDGE: usize = 24;
 
 /// A ball of core in a larger one that is infiltrated, with a necrotic middle; it shines on T1c and FLAIR. A second frame lacks one half.
@@ -21,7 +21,7 @@ fn ball(seed: u64) -> Lesson {
     let mut lesson = Lesson {
         frames: 2,
         edge: EDGE,
-        channels: vec![0.0; 2 * ROI_CHANNEL_COUNT * voxels],
+        channels: vec![0.0; 2 * INPUTS * voxels],
         residual: vec![0; 2 * voxels],
         margin: vec![10.0; 2 * voxels],
     };
@@ -36,7 +36,7 @@ fn ball(seed: u64) -> Lesson {
             f if f < radius + 3.0 => 2,
             _ => 0,
         };
-        let channel = |c: usize| (frame * ROI_CHANNEL_COUNT + c) * voxels + at;
+        let channel = |c: usize| (frame * INPUTS + c) * voxels + at;
         lesson.channels[channel(0)] = [0.0, -1.5, 0.0, 0.0, 2.5][label] + 0.3 * random.normal();
         lesson.channels[channel(1)] = if label == 0 { 0.0 } else { 2.0 } + 0.3 * random.normal();
         lesson.channels[channel(2)] = f32::from(u8::from(gone && label > 0));
@@ -164,7 +164,7 @@ fn a_cube_is_cut_and_turned_with_all_that_is_in_it() {
     for _ in 0..20 {
         let cut = lesson.cut(16, &mut random).turned(&mut random);
         assert_eq!(cut.check(), Ok(()));
-        assert_eq!((cut.edge, cut.channels.len()), (16, 2 * ROI_CHANNEL_COUNT * cut.voxels()));
+        assert_eq!((cut.edge, cut.channels.len()), (16, 2 * INPUTS * cut.voxels()));
         // What shines lies where the label says, as before.
         let voxels = cut.voxels();
         for i in (0..voxels).filter(|i| cut.residual[*i] == 4) {
@@ -182,15 +182,14 @@ fn scans_are_disturbed_alike_in_every_frame_and_nothing_else_is() {
     let mut lesson = ball(6);
     let voxels = lesson.voxels();
     // Twice the same frame.
-    let (first, second) = lesson.channels.split_at_mut(ROI_CHANNEL_COUNT * voxels);
+    let (first, second) = lesson.channels.split_at_mut(INPUTS * voxels);
     second.copy_from_slice(first);
     let before = lesson.clone();
     let all = Disturbing { thick: 1.0, ghost: 1.0, spike: 1.0, void: 1.0, ..Disturbing::default() };
     all.apply(&mut lesson, &mut Random::new(2));
-    let of = |l: &Lesson, frame: usize, channel: usize| {
-        l.channels[(frame * ROI_CHANNEL_COUNT + channel) * voxels..][..voxels].to_vec()
-    };
-    for channel in 0..ROI_CHANNEL_COUNT {
+    let of =
+        |l: &Lesson, frame: usize, channel: usize| l.channels[(frame * INPUTS + channel) * voxels..][..voxels].to_vec();
+    for channel in 0..INPUTS {
         assert_eq!(of(&lesson, 0, channel), of(&lesson, 1, channel), "channel {channel}");
         let changed = of(&lesson, 0, channel) != of(&before, 0, channel);
         assert_eq!(changed, channel < 2, "channel {channel}: T1 and T2 were never made, the rest is no scan");
@@ -202,7 +201,7 @@ fn scans_are_disturbed_alike_in_every_frame_and_nothing_else_is() {
     assert_eq!(left, before);
     let against = disturb::of_scans(&vec![-2.0; before.channels.len()], &before.channels, EDGE, 0.1);
     let moved = |channel: usize| against[channel * voxels..][..voxels].iter().all(|v| *v == -0.1);
-    assert!(moved(0) && moved(1) && (2..ROI_CHANNEL_COUNT).all(|c| !moved(c)));
+    assert!(moved(0) && moved(1) && (2..INPUTS).all(|c| !moved(c)));
 }
 
 #[test]
@@ -213,7 +212,7 @@ fn what_is_no_lesson_and_no_setting_is_refused_in_words() {
     assert_eq!(why(&short), "a lesson of 2 frames of 24 voxels' edge has 27647 values in margin; 27648 are right");
     let mut narrow = ball(1);
     narrow.channels.truncate(2 * 3 * EDGE.pow(3));
-    assert!(why(&narrow).contains("82944 values in channels; 248832 are right"), "{}", why(&narrow));
+    assert!(why(&narrow).contains("82944 values in channels; 276480 are right"), "{}", why(&narrow));
     let nothing = Lesson { frames: 0, edge: EDGE, channels: Vec::new(), residual: Vec::new(), margin: Vec::new() };
     assert_eq!(why(&nothing), "a lesson without a voxel");
     let mut label = ball(1);

@@ -202,10 +202,10 @@ impl Theatre {
     pub fn perceived(&mut self, frame: Arc<RoiFrame>) -> Result<Option<Arc<Scene>>, perceive::Fault> {
         let now = frame.decided;
         self.perceive_in.roi.set(self.frames, frame);
-        let mut out = None;
+        let mut out = perceive::Out::default();
         let result = self.perceive.step(now, &self.perceive_in, &mut out);
         self.perceive_in.volumes.set([]);
-        result.map(|()| out)
+        result.map(|()| out.scene)
     }
 
     pub fn scene(&mut self, picture: Arc<VideoFrame>) -> Arc<Scene> {

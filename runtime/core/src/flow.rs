@@ -541,6 +541,12 @@ impl Scene {
     pub fn margin_mm(&self, index: usize) -> f64 {
         f64::from(self.margin[index]) / MARGIN_PER_MM
     }
+
+    /// Half of the width of its interval, mm.
+    #[must_use]
+    pub fn interval_mm(&self, index: usize) -> f64 {
+        f64::from(self.interval[index]) / INTERVAL_PER_MM
+    }
 }
 
 /// A cylinder with round ends, patient mm.

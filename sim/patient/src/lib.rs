@@ -34,8 +34,8 @@ pub use shift::{ShiftFigures, ShiftSettings};
 pub use truth::{Label, TRUTH_EDGE};
 pub use tumour::{TumourModel, TumourSettings};
 pub use world::{
-    ArmEvent, ArmHandle, ArmLogEntry, ErrorSummary, Fault, FaultError, FaultKind, FaultPlan, InstrumentFigures,
-    InstrumentHandle, InstrumentSettings, Lesson, MARGIN_MAX_MM, MarginErrors, MicroscopeHandle, Outcome, PedalHandle,
-    STEP, ScannerHandle, SharedWorld, SurgeonSight, TouchedLandmark, TrackerHandle, TrackerSettings, World,
+    ArmEvent, ArmHandle, ArmLogEntry, Fault, FaultError, FaultKind, FaultPlan, InstrumentFigures, InstrumentHandle,
+    InstrumentSettings, Lesson, MARGIN_MAX_MM, MicroscopeHandle, Outcome, PedalHandle, Place, PlaceKind, STEP,
+    ScannerHandle, SceneTruth, SharedWorld, SurgeonSight, TouchedLandmark, TrackerHandle, TrackerSettings, World,
     WorldSettingError, WorldSettings,
 };

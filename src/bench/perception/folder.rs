@@ -6,12 +6,12 @@
 
 use super::case::Point;
 use anyhow::{Context, ensure};
-use bregma_core::flow::roi_channels_digest;
 use bregma_perception::engine::{Calibration, Plan, Pool, Precision};
 use bregma_perception::model::file::{ModelFile, Stored};
 use bregma_perception::model::{Model, onnx};
 use bregma_perception::network::Network;
 use bregma_perception::network::api::Flex;
+use bregma_perception::perceive::inputs::inputs_digest;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -88,7 +88,7 @@ pub fn prepare(folder: &Path, point: Point) -> anyhow::Result<()> {
     let target: Vec<f32> = logits.iter().enumerate().map(|(i, _)| (i * 7919 % 1000) as f32 * 2e-3 - 1.0).collect();
     write_floats(&folder.join(TARGET), &target)?;
 
-    let mut file = ModelFile::new(model, Stored::F32, roi_channels_digest())?;
+    let mut file = ModelFile::new(model, Stored::F32, inputs_digest())?;
     file.set_activations(&calibration.ranges);
     file.write(&folder.join(MODEL))?;
     std::fs::write(folder.join(SCRIPT), include_str!("peer.py"))?;

@@ -10,7 +10,6 @@ use super::folder::{FRAME, MODEL, TARGET, read_floats, write_floats};
 use super::talk::Answer;
 use crate::bench::cpu;
 use anyhow::{Context, bail, ensure};
-use bregma_core::flow::roi_channels_digest;
 use bregma_core::time::{Clock, RealClock};
 use bregma_perception::engine::{Calibration, Plan, Pool, Precision, State, peak};
 use bregma_perception::model::file::ModelFile;
@@ -18,6 +17,7 @@ use bregma_perception::network::api::{
     AdamWConfig, Autodiff, AutodiffModule, Flex, GradientsParams, Optimizer, Tensor, tensor, values,
 };
 use bregma_perception::network::{Network, Operations};
+use bregma_perception::perceive::inputs::inputs_digest;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
@@ -154,7 +154,7 @@ impl Server {
         let target = (self.task == Task::Train).then(|| read_floats(Path::new(TARGET))).transpose()?;
         self.before_mb = cpu::resident_mb().context("the system does not say what is held")?;
 
-        let file = ModelFile::read(Path::new(MODEL), &roi_channels_digest())?;
+        let file = ModelFile::read(Path::new(MODEL), &inputs_digest())?;
         let calibration = Calibration { ranges: file.activations() };
         let model = file.into_model();
         let (shape, device) = (model.shape, Default::default());

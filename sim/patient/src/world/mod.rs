@@ -34,7 +34,7 @@ pub use devices::{ArmHandle, InstrumentHandle, PedalHandle, ScannerHandle, Track
 pub use eye::SurgeonSight;
 pub use fault::{Fault, FaultError, FaultKind, FaultPlan};
 pub use lesson::{Lesson, MARGIN_MAX_MM};
-pub use outcome::{ErrorSummary, MarginErrors, Outcome};
+pub use outcome::{Outcome, Place, PlaceKind, SceneTruth};
 pub use registration::TouchedLandmark;
 
 use crate::kind::WorldKind;

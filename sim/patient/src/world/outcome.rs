@@ -61,66 +61,48 @@ pub struct Outcome {
     pub complete: bool,
 }
 
-/// Mean and 95th percentile of absolute errors, mm.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ErrorSummary {
-    /// Mean.
-    pub mean: f64,
-    /// 95th percentile.
-    pub p95: f64,
-    /// How many.
-    pub n: usize,
-}
-
-/// |estimated − true `tumour_margin|`, both clamped to ±10 mm, at the true cavity wall and at the tip.
+/// What is true where and when a scene was made.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct MarginErrors {
-    /// On wall that the scene says the microscope saw, mm.
-    pub visible: Vec<f32>,
-    /// On the rest of the wall, mm.
-    pub hidden: Vec<f32>,
-    /// At the true tip, mm, where it lies in the fine region.
-    pub tip: Option<f32>,
+pub struct SceneTruth {
+    /// The true cavity wall, as far as it lies in the fine region, and the true tip.
+    pub places: Vec<Place>,
+    /// Whether residual core is at each voxel's centre, `[64³]`.
+    pub residual: Vec<bool>,
+    /// All residual core, mL.
+    pub residual_core_ml: f64,
+    /// Its largest piece, mL.
+    pub largest_ml: f64,
 }
 
-impl MarginErrors {
-    /// Adds another scene's errors.
-    pub fn extend(&mut self, other: &Self) {
-        self.visible.extend_from_slice(&other.visible);
-        self.hidden.extend_from_slice(&other.hidden);
-        self.tip = other.tip.or(self.tip);
-    }
-
-    /// Over visible and hidden wall together; `None` without any.
-    #[must_use]
-    pub fn all(&self) -> Option<ErrorSummary> {
-        ErrorSummary::of(self.visible.iter().chain(&self.hidden).copied().collect())
-    }
-
-    /// Over visible wall.
-    #[must_use]
-    pub fn visible(&self) -> Option<ErrorSummary> {
-        ErrorSummary::of(self.visible.clone())
-    }
-
-    /// Over hidden wall.
-    #[must_use]
-    pub fn hidden(&self) -> Option<ErrorSummary> {
-        ErrorSummary::of(self.hidden.clone())
-    }
+/// A place where margins are compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    /// The voxel of the scene that it lies in.
+    pub voxel: usize,
+    /// True `tumour_margin`, mm, within ±10.
+    pub margin_mm: f32,
+    /// What kind of place.
+    pub kind: PlaceKind,
+    /// How deep under the middle of the craniotomy, along the way in, mm.
+    pub depth_mm: f32,
 }
 
-impl ErrorSummary {
-    /// Of absolute errors, mm; `None` of none.
+/// A kind of place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// On wall that the scene says the microscope saw.
+    Visible,
+    /// On the rest of the wall.
+    Hidden,
+    /// At the tip.
+    Tip,
+}
+
+impl Place {
+    /// How far off an estimate at its voxel is, cut off at ±10 mm as the truth is, mm.
     #[must_use]
-    pub fn of(mut errors: Vec<f32>) -> Option<Self> {
-        if errors.is_empty() {
-            return None;
-        }
-        errors.sort_unstable_by(f32::total_cmp);
-        let n = errors.len();
-        let mean = errors.iter().map(|e| f64::from(*e)).sum::<f64>() / n as f64;
-        Some(Self { mean, p95: f64::from(errors[(n * 95).div_ceil(100) - 1]), n })
+    pub fn error_mm(&self, estimated_mm: f64) -> f64 {
+        (estimated_mm.clamp(-CLAMP_MM, CLAMP_MM) - f64::from(self.margin_mm)).abs()
     }
 }
 
@@ -146,10 +128,10 @@ impl SharedWorld {
         core.count() as f64 * truth.grid.voxel_ml()
     }
 
-    /// Errors of a scene's margin, or of another estimate on the scene's grid, mm, `[64³]`.
+    /// What a scene should have said; of the scene it reads where it lies, and what was seen.
     #[must_use]
-    pub fn margin_errors(&self, scene: &Scene, estimate: Option<&[f32]>) -> MarginErrors {
-        self.lock().margin_errors(scene, estimate)
+    pub fn truth_of(&self, scene: &Scene) -> SceneTruth {
+        self.lock().truth_of(scene)
     }
 
     /// Resectable core left where the scene forbids every cut, mL: what uncertainty forbade, since the true
@@ -298,15 +280,30 @@ impl World {
         (grid, field)
     }
 
-    fn margin_errors(&self, scene: &Scene, estimate: Option<&[f32]>) -> MarginErrors {
+    fn truth_of(&self, scene: &Scene) -> SceneTruth {
+        let truth = &self.patient.truth;
+        let left = (0..truth.grid.len()).filter(|i| self.residual(*i)).count();
+        SceneTruth {
+            places: self.places(scene),
+            residual: (0..scene.grid.len())
+                .map(|i| self.residual_now(&scene.grid.centre(scene.grid.voxel(i))))
+                .collect(),
+            residual_core_ml: left as f64 * truth.grid.voxel_ml(),
+            largest_ml: self.largest_component() as f64 * truth.grid.voxel_ml(),
+        }
+    }
+
+    fn places(&self, scene: &Scene) -> Vec<Place> {
         let truth = &self.patient.truth;
         let (near, margin) = self.true_margin();
-        let true_at =
-            |at: &Point3<f64>| f64::from(near.sample(&margin, at, CLAMP_MM as f32)).clamp(-CLAMP_MM, CLAMP_MM);
-        let estimated_at = |index: usize| {
-            estimate.map_or_else(|| scene.margin_mm(index), |e| f64::from(e[index])).clamp(-CLAMP_MM, CLAMP_MM)
+        let way_in = (self.patient.corridor.target - self.patient.corridor.entry).normalize();
+        let place = |at: &Point3<f64>, voxel: [usize; 3], kind| Place {
+            voxel: scene.grid.index(voxel),
+            margin_mm: near.sample(&margin, at, CLAMP_MM as f32).clamp(-CLAMP_MM as f32, CLAMP_MM as f32),
+            kind,
+            depth_mm: (at - self.patient.craniotomy.centre).dot(&way_in) as f32,
         };
-        let mut errors = MarginErrors::default();
+        let mut places = Vec::new();
         for index in 0..truth.grid.len() {
             let wall =
                 self.resection.state[index] == SOLID && truth.labels[index].tissue() && self.open_faces(index) > 0;
@@ -315,13 +312,11 @@ impl World {
             }
             let at = self.field().now(&truth.grid.centre(truth.grid.voxel(index)));
             let Some(v) = scene.grid.containing(&at) else { continue };
-            let error = (estimated_at(scene.grid.index(v)) - true_at(&at)).abs() as f32;
-            if seen(scene, v) { errors.visible.push(error) } else { errors.hidden.push(error) }
+            places.push(place(&at, v, if seen(scene, v) { PlaceKind::Visible } else { PlaceKind::Hidden }));
         }
         let tip = self.arm.true_tip.position().coordinates();
-        errors.tip =
-            scene.grid.containing(&tip).map(|v| (estimated_at(scene.grid.index(v)) - true_at(&tip)).abs() as f32);
-        errors
+        places.extend(scene.grid.containing(&tip).map(|v| place(&tip, v, PlaceKind::Tip)));
+        places
     }
 
     fn declined_ml(&self, scene: &Scene) -> f64 {

@@ -126,10 +126,13 @@ fn margins_are_compared_where_the_core_is_now() {
     // Distances at rest, carried along: wrong only by the strain between.
     let carried: Vec<f32> = (0..scene.grid.len()).map(|i| margin(&field.rest(&here(i)))).collect();
     let left_behind: Vec<f32> = (0..scene.grid.len()).map(|i| margin(&here(i))).collect();
-    let right = world.margin_errors(&scene, Some(&carried)).all().expect("there is a wall");
-    let wrong = world.margin_errors(&scene, Some(&left_behind)).all().expect("there is a wall");
-    assert!(right.n > 300 && right.mean < 0.5 && right.p95 < 1.3, "{right:?}");
-    assert!(wrong.mean > 2.0 * right.mean, "{wrong:?} {right:?}");
+    let places = world.truth_of(&scene).places;
+    let errors = |of: &[f32]| -> Vec<f64> { places.iter().map(|p| p.error_mm(f64::from(of[p.voxel]))).collect() };
+    let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
+    let (right, wrong) = (errors(&carried), errors(&left_behind));
+    let within = right.iter().filter(|e| **e < 1.3).count();
+    assert!(right.len() > 300 && mean(&right) < 0.5 && within * 20 >= right.len() * 19, "{}", mean(&right));
+    assert!(mean(&wrong) > 2.0 * mean(&right), "{} {}", mean(&wrong), mean(&right));
     for i in 0..scene.grid.len() {
         let at = p.truth.grid.containing(&field.rest(&scene.grid.centre(scene.grid.voxel(i))));
         scene.residual[i] = if at.is_some_and(|v| p.truth.labels[p.truth.grid.index(v)].core()) { 255 } else { 0 };

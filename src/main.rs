@@ -31,6 +31,7 @@ mod scenario;
 mod session;
 mod shifts;
 mod surgeon;
+mod vessels;
 mod weights;
 
 use clap::Parser;

@@ -79,3 +79,29 @@ fn a_margin_is_explained_in_scans_and_what_makes_no_place_is_refused() {
     let (status, text) = said(&bregma(folder, &["explain", "--seed", "7", "--out", "reasons"]));
     assert!(status == 2 && text.contains("100000 to 999999 are for learning"), "{status}: {text}");
 }
+
+#[test]
+fn vessels_of_a_scan_become_files_and_a_plan_and_what_is_no_scan_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let (status, text) = said(&bregma(folder, &["patient", "show", "--seed", "7", "--out", "p"]));
+    assert_eq!(status, 0, "{text}");
+    let find = ["vessels", "find", "--t1c", "p/t1c.nii.gz", "--out", "v", "--plan", "p/anatomy.toml"];
+    let (status, text) = said(&bregma(folder, &find));
+    assert!(status == 0 && text.contains(" branches, ") && text.contains("the widest"), "{status}: {text}");
+    let plan = std::fs::read_to_string(folder.join("v/anatomy.toml")).expect("a plan");
+    assert!(plan.contains("[[vessels]]") && plan.contains("[corridor]"), "{plan}");
+    assert!(std::fs::read_to_string(folder.join("v/vessels.vtk")).expect("lines").contains("diameter_mm"));
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("v/vessels.json")).expect("written")).expect("JSON");
+    assert!(json["branches"].as_array().is_some_and(|b| !b.is_empty()), "{json}");
+    let refused = |args: &[&str], phrase: &str| {
+        let (status, text) = said(&bregma(folder, &[&["vessels", "find", "--out", "v"], args].concat()));
+        assert!(status == 2 && text.contains(phrase) && !text.contains("panicked"), "{status}: {text}");
+    };
+    refused(&["--t1c", "p/regions.nii.gz"], "labels are no scan");
+    refused(&["--mra", "p/run.toml"], "give a .nii or .nii.gz file");
+    refused(&[], "--mra <FILE>");
+    refused(&["--t1c", "p/t1c.nii.gz", "--plan", "p/none.toml"], "the plan p/none.toml");
+    refused(&["--t1c", "p/t1c.nii.gz", "--from-mm", "99"], "--from-mm is 99");
+}

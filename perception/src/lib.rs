@@ -25,3 +25,4 @@ pub mod register;
 pub mod scan;
 pub mod segment;
 pub mod train;
+pub mod vessels;

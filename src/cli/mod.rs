@@ -14,6 +14,7 @@ pub mod run;
 pub mod scenario;
 mod segment;
 mod train;
+mod vessels;
 
 use crate::session::engines::Engine;
 use anyhow::Context;
@@ -125,6 +126,9 @@ Examples:
   bregma explain --t1c t1c.nii.gz --flair flair.nii.gz --at 25,-10,40 --out out/reasons      in a patient's scans
 Each kind of evidence is taken out in turn; gradient x input says the same to first order, and where.")]
     Explain(explain::ExplainArgs),
+    /// Where vessels are in a scan, and how wide.
+    #[command(subcommand)]
+    Vessels(vessels::VesselsCommand),
     /// Weights, from digital patients.
     #[command(subcommand)]
     Train(train::TrainCommand),
@@ -527,6 +531,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Replay { file, verify } => replay::run(&file, verify),
         Command::Segment(args) => segment::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Vessels(command) => vessels::run(&command),
         Command::Train(command) => train::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::Register(command) => register::run(&command),

@@ -72,7 +72,7 @@ pub struct PerceptionArgs {
     /// Go on with the training in the folder, by its own recipe.
     #[arg(long, conflicts_with_all = ["steps", "seed", "patients", "held_out", "frames", "edge", "rate", "mean"])]
     pub resume: bool,
-    /// Stop after so many minutes of training, which begins once all patients are grown, and keep what is needed to go on.
+    /// Stop after so many minutes of training, which begins once the held-out patients are grown, and keep what is needed to go on.
     #[arg(long, value_name = "M")]
     pub minutes: Option<f64>,
     /// Steps in all [default: 6000].

@@ -32,6 +32,7 @@ pub struct Evaluator {
     still: Vec<f64>,
     reregistered: Vec<f64>,
     moved: Vec<f64>,
+    classical: Vec<f64>,
     interval: Interval,
 }
 
@@ -58,13 +59,15 @@ impl Evaluator {
             still: Vec::new(),
             reregistered: Vec::new(),
             moved: Vec::new(),
+            classical: Vec::new(),
             interval: Interval::default(),
         }
     }
 
-    /// Looks at a scene when one is due; what was found, when it was.
-    pub fn look(&mut self, scene: &Scene, world: &SharedWorld) -> Option<Looked> {
-        self.rungs.begin(scene);
+    /// Looks at a scene when one is due; what was found, when it was. `classical` is what the classical estimator says of the same
+    /// frame, where the flow goes by another: simpler navigation would segment by it. Without it the rungs start from the flow's own.
+    pub fn look(&mut self, scene: &Scene, classical: Option<&Scene>, world: &SharedWorld) -> Option<Looked> {
+        self.rungs.begin(classical.unwrap_or(scene));
         let due = self.last.and_then(|at| scene.captured.since(at)).is_none_or(|age| age >= self.every);
         if !due {
             return None;
@@ -82,6 +85,7 @@ impl Evaluator {
             self.interval.places += 1;
             self.interval.within += u64::from(error_mm <= half_mm);
             self.interval.width_mm += 2.0 * half_mm;
+            self.classical.extend(classical.map(|scene| place.error_mm(scene.margin_mm(place.voxel))));
         }
         let Self { rungs, signed, still, reregistered, moved, .. } = self;
         let cores = [
@@ -176,6 +180,7 @@ impl Evaluator {
         let mut all: Vec<f64> = self.visible.iter().chain(&self.hidden).chain(&self.tip).copied().collect();
         let overall = Spread::of(&mut all);
         let still = Spread::of(&mut self.still);
+        let by_other = (!self.classical.is_empty()).then(|| Spread::of(&mut self.classical));
         let by_classical = with.engine == "classical";
         let why = checked.unexplained.first().map(|u| u.why.to_string());
         let (outcome, mut reason) = judge(&truth, unapproved, why, supervisor.ended());
@@ -235,7 +240,7 @@ impl Evaluator {
                 static_preoperative: Some(still),
                 reregistered: self.rungs.rescanned().then(|| Spread::of(&mut self.reregistered)),
                 surface_shift: (!self.moved.is_empty()).then(|| Spread::of(&mut self.moved)),
-                classical: by_classical.then_some(overall),
+                classical: if by_classical { Some(overall) } else { by_other },
                 network: (!by_classical).then_some(overall),
             },
             removal_rate_scale: Some(with.removal_rate_scale),

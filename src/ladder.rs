@@ -13,19 +13,17 @@
 pub mod page;
 
 use crate::config::Config;
-use crate::events::Events;
-use crate::pipeline::ports::align_in;
+use crate::perceived::shadow::align_beside;
 use crate::pipeline::{AlignPorts, Topics};
 use crate::session::engines::Engines;
 use crate::session::{self, Theatre};
 use anyhow::Context;
 use bregma_core::flow::{ROI_VOXELS, RoiFrame, Scene, VideoFrame, Volume, voxel};
-use bregma_core::lane::Overflow::{DropOldest, Refuse};
-use bregma_core::runner::{Latches, Node, OnOverrun};
-use bregma_core::stage::{Stage, Trigger};
+use bregma_core::runner::Node;
+use bregma_core::stage::Stage;
 use bregma_core::time::Instant;
-use bregma_core::topic::{Numbered, Publisher, Subscriber};
-use bregma_perception::align::{self, Align, Settings, VOLUMES_MAX};
+use bregma_core::topic::{Numbered, Subscriber};
+use bregma_perception::align::{self, Align, Settings};
 use bregma_perception::perceive;
 use std::sync::Arc;
 
@@ -47,25 +45,7 @@ impl Still {
         settings: Settings,
         preoperative: &[Arc<Volume>],
     ) -> (Self, Node<Align, AlignPorts>) {
-        let mut scans = Publisher::new(u8::MAX, "preoperative scans");
-        let volumes = scans.subscribe("preoperative scans to the ladder", VOLUMES_MAX, Refuse);
-        preoperative.iter().for_each(|volume| scans.publish(Arc::clone(volume)));
-        let mut rois = Publisher::new(u8::MAX, "rois of a still brain");
-        let frames = rois.subscribe("rois of a still brain to the ladder", 1, DropOldest);
-        let ports = AlignPorts {
-            frame: topics.video.subscribe("video to the ladder", 2, DropOldest),
-            ranges: topics.ranges.subscribe("ranges to the ladder", 2, DropOldest),
-            tips: topics.tips.subscribe("tips to the ladder", 512, DropOldest),
-            volumes,
-            registration: topics.registration.subscribe("registration to the ladder", 2, DropOldest),
-            anatomy: topics.anatomy.subscribe("anatomy to the ladder", 2, DropOldest),
-            instrument: topics.instrument.subscribe("instrument to the ladder", 512, DropOldest),
-            events: Events::default(),
-            rois,
-        };
-        let align = Align::new(Settings { shift: None, ..settings });
-        let latches = Latches::default();
-        let node = Node::new(align, ports, align_in(), None, Trigger::OnInput, OnOverrun::Count, latches);
+        let (frames, node) = align_beside(topics, Settings { shift: None, ..settings }, preoperative);
         (Self { frames, newest: None }, node)
     }
 

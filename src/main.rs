@@ -33,6 +33,7 @@ mod shifts;
 mod surgeon;
 mod vessels;
 mod weights;
+mod whole;
 
 use clap::Parser;
 use std::process::ExitCode;

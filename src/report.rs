@@ -307,9 +307,7 @@ pub fn make_room(path: &Path) -> anyhow::Result<()> {
 pub fn write(path: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     use anyhow::Context;
     let text = serde_json::to_string_pretty(report).context("the report cannot be put into JSON")?;
-    let part = path.with_extension("json.part");
-    std::fs::write(&part, text + "\n").with_context(|| format!("cannot write the report {}", part.display()))?;
-    std::fs::rename(&part, path).with_context(|| format!("cannot put the report in place at {}", path.display()))
+    crate::whole::write(path, text + "\n").context("the report")
 }
 
 /// The commit this program was built from, as `build.rs` found it.

@@ -16,8 +16,8 @@ use crate::examinations::{Pace, Taken};
 use crate::ladder::{Rungs, Still};
 use crate::learning::calibration::preferred;
 use crate::oracle::Oracle;
-use crate::perceived::Watch;
 use crate::perceived::shadow::{Altered, Shadow, Shown};
+use crate::perceived::{CLASSICAL, Watch};
 use crate::pipeline::{self, Flowing, Hooks, Topics};
 use crate::report::{Case, Oracles, Outcome};
 use crate::session::engines::{self, Engine, Engines};
@@ -125,6 +125,15 @@ impl Estimates {
         match self {
             Self::Classical => "classical",
             Self::Network(_, precision) => engines::name(*precision),
+        }
+    }
+
+    /// Who is beside the flow in any case, so that there is something to hold it against.
+    #[must_use]
+    pub fn beside(&self) -> Vec<Beside> {
+        match self {
+            Self::Classical => Vec::new(),
+            Self::Network(..) => vec![Beside::classical()],
         }
     }
 
@@ -264,7 +273,7 @@ pub struct Run {
     settled: (Sequence, u64),
     events: Events,
     /// Who else is watched, and how they do.
-    watch: Option<Watch>,
+    watch: Watch,
     /// When something breaks.
     faults: Vec<Instant>,
 }
@@ -278,17 +287,16 @@ pub struct Beside {
     pub estimates: Estimates,
     /// What it is not shown.
     pub altered: Altered,
-    /// Which frames it is shown.
-    pub shown: Seeing,
+    /// It is shown the frames that are compared, and those of so long before; all where there is none.
+    pub before: Option<Duration>,
 }
 
-/// Which frames an estimator is shown that is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seeing {
-    /// All, as the flow's.
-    All,
-    /// Those that are compared, and those of so long before.
-    Before(Duration),
+impl Beside {
+    /// The classical estimator.
+    #[must_use]
+    pub const fn classical() -> Self {
+        Self { name: CLASSICAL, estimates: Estimates::Classical, altered: Altered::Nothing, before: None }
+    }
 }
 
 /// Wraps a stage's node on its way into the runner, as `bench` does to count.
@@ -316,7 +324,7 @@ impl Run {
         config: &Config,
         simulated: &Simulated,
         volumes: &[Arc<Volume>],
-        beside: Option<&[Beside]>,
+        beside: &[Beside],
         wrap: &mut dyn Wrap,
     ) -> anyhow::Result<Self> {
         let theatre = simulated.theatre();
@@ -347,11 +355,8 @@ impl Run {
             Duration::from_secs_f64(suite.evaluate_every_s).context("`evaluate_every_s` is no length of time")?;
         let aligned = session::align_settings(config, &theatre);
         let (mut shadows, mut shadow_nodes) = (Vec::new(), Vec::new());
-        for Beside { name, estimates, altered, shown } in beside.into_iter().flatten() {
-            let shown = match *shown {
-                Seeing::All => Shown::All,
-                Seeing::Before(before) => Shown::Compared { every, before },
-            };
+        for Beside { name, estimates, altered, before } in beside {
+            let shown = before.map_or(Shown::All, |before| Shown::Compared { every, before });
             let perceive = session::perceive(
                 config,
                 estimates.estimator(config)?,
@@ -404,7 +409,7 @@ impl Run {
             picture_due: Instant::START,
             settled: (Sequence(0), 0),
             events,
-            watch: beside.map(|_| Watch::new(shadows)),
+            watch: Watch::new(shadows),
             faults: Vec::new(),
         })
     }
@@ -441,12 +446,12 @@ impl Run {
             session::goes_on(order, &self.latches);
             self.outside.orders.publish(order);
         }
-        if let Some(scene) = scene
-            && let Some(looked) = self.evaluator.look(&scene, &self.world)
-            && let Some(watch) = &mut self.watch
-        {
-            let broken = |at: &Instant| now.since(*at).is_some_and(|since| since < BROKEN);
-            watch.look(&scene, &looked, self.faults.iter().any(broken));
+        if let Some(scene) = scene {
+            let classical = self.watch.beside(CLASSICAL, &scene);
+            if let Some(looked) = self.evaluator.look(&scene, classical.as_deref(), &self.world) {
+                let broken = |at: &Instant| now.since(*at).is_some_and(|since| since < BROKEN);
+                self.watch.look(&scene, &looked, self.faults.iter().any(broken));
+            }
         }
         Ok(())
     }
@@ -493,7 +498,7 @@ impl Run {
 
     /// Ends the case and reports on it, and on who was watched.
     #[must_use]
-    pub fn report(self, suite: &Suite, seed: u64) -> (Case, Option<Watch>) {
+    pub fn report(self, suite: &Suite, seed: u64) -> (Case, Watch) {
         let Self { evaluator, world, supervisor, flowing, runner, outside, watch, .. } = self;
         let case = evaluator.report(&Ingredients {
             seed,
@@ -519,7 +524,7 @@ pub fn oracles(suite: &Suite, head: Option<&ImportedAnatomy>, seed: u64) -> anyh
     let play = |planner| {
         let suite = Suite { planner, ..suite.clone() };
         let (config, source) = suite.configure()?;
-        Ok::<_, anyhow::Error>(case(&suite, &config, &source, head, seed, None)?.case)
+        Ok::<_, anyhow::Error>(case(&suite, &config, &source, head, seed, &[])?.case)
     };
     let (oracle, unconstrained) = (play(Plans::Oracle)?, play(Plans::Unconstrained)?);
     Ok(Oracles {
@@ -536,10 +541,10 @@ pub struct Played {
     /// Whether its patient was read from the cache and not grown.
     pub patient_cached: bool,
     /// Who was watched.
-    pub watch: Option<Watch>,
+    pub watch: Watch,
 }
 
-/// Runs one case to its end; with others beside the flow where they are to be watched.
+/// Runs one case to its end, with others beside the flow that are watched.
 ///
 /// # Errors
 /// When no patient grows, or the house cannot be built.
@@ -549,7 +554,7 @@ pub fn case(
     source: &PatientSource,
     head: Option<&ImportedAnatomy>,
     seed: u64,
-    beside: Option<&[Beside]>,
+    beside: &[Beside],
 ) -> anyhow::Result<Played> {
     let simulated = Simulated::new(source, head, seed)?;
     let mut faults = Vec::new();

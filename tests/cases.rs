@@ -204,3 +204,28 @@ fn a_network_is_exported_the_same_each_time() {
     assert_eq!(first, export("again.onnx", "1"));
     assert_ne!(first, export("other.onnx", "2"));
 }
+
+#[test]
+fn a_case_by_the_network_is_held_against_the_classical_estimator_on_the_same_frames() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let suite = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/small.toml"))
+        .expect("a suite")
+        .replace("longest_s = 600.0", "longest_s = 30.0")
+        .replace("evaluate_every_s = 10.0", "evaluate_every_s = 5.0");
+    std::fs::write(folder.path().join("short.toml"), suite).expect("written");
+    let args =
+        ["scenario", "run", "--suite", "short.toml", "--cases", "1", "--engine", "cpu-int8", "--report", "a.json"];
+    let (status, text) = said(&bregma(folder.path(), &args));
+    assert!(status != 2 && text.contains("cpu-int8"), "{status}: {text}");
+    let case = &json(&folder.path().join("a.json"))["cases"][0];
+    assert_eq!(case["engine"], "cpu-int8", "{case}");
+    for rung in ["static", "classical", "network"] {
+        assert!(case["ladder"][rung]["mean"].is_number(), "{rung}: {case}");
+    }
+    assert_eq!(case["ladder"]["network"]["mean"], case["margin_error_mm"]["mean"], "{case}");
+    assert_ne!(case["ladder"]["network"]["mean"], case["ladder"]["classical"]["mean"], "another estimator: {case}");
+    let (coverage, width) = (&case["margin_interval"]["coverage"], &case["margin_interval"]["width_mm_mean"]);
+    assert!(coverage.as_f64().is_some_and(|c| (0.0..=1.0).contains(&c)) && width.as_f64() > Some(0.5), "{case}");
+    let (status, text) = said(&bregma(folder.path(), &["scenario", "run", "--engine", "cuda"]));
+    assert!(status == 2 && text.contains("cpu-f32 is right here"), "{status}: {text}");
+}

@@ -82,7 +82,7 @@ pub fn rows() -> anyhow::Result<Vec<BenchRow>> {
     let folder = tempfile::tempdir().context("no folder for the scans")?;
     let volumes = simulated.scans(folder.path())?;
     let mut counting = Counting::default();
-    let mut run = Run::new(&suite, &config, &simulated, &volumes, None, &mut counting)?;
+    let mut run = Run::new(&suite, &config, &simulated, &volumes, &[], &mut counting)?;
     while run.now().secs_f64() < SECONDS && run.supervisor.ended().is_none() {
         run.tick()?;
     }

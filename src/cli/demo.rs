@@ -171,7 +171,7 @@ fn watch(
         let _ = running.supervisor.attend(now, world, keeper, examinations);
         running.order(now, orders);
         if let Some(scene) = scene {
-            let _ = evaluator.look(&scene, world);
+            let _ = evaluator.look(&scene, None, world);
             let first = *first_ml.get_or_insert(scene.residual_ml.max(1e-6));
             let state = running.supervisor.last_sent.map_or_else(String::new, |s| format!("{:?}", s.state));
             bar.set_position(((1.0 - scene.residual_ml / first).clamp(0.0, 1.0) * 1000.0) as u64);

@@ -88,8 +88,9 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Goal> {
     let tip = frame.patient_from_tip.map(|tip| tip.position().coordinates());
     let at = args.at.or(tip).unwrap_or_else(|| frame.grid.centre([ROI_EDGE / 2; 3]));
     let voxel = frame.grid.containing(&at).with_context(|| {
+        let word = |p: Point3<f64>| format!("{:.0},{:.0},{:.0}", p.x, p.y, p.z);
         let (low, high) = (frame.grid.centre([0; 3]), frame.grid.centre([ROI_EDGE - 1; 3]));
-        format!("--at {at} is outside the region, which reaches from {low} to {high}")
+        format!("--at {} is outside the region, which reaches from {} to {} mm", word(at), word(low), word(high))
     })?;
     spinner.set_message("taking evidence out in turn");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

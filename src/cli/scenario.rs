@@ -148,7 +148,8 @@ fn play(
     oracles: bool,
 ) -> anyhow::Result<Case> {
     let before = cpu::of_this_thread();
-    let Played { mut case, patient_cached, .. } = scenario::case(suite, config, source, head, seed, None)?;
+    let Played { mut case, patient_cached, .. } =
+        scenario::case(suite, config, source, head, seed, &suite.estimates.beside())?;
     case.cpu_s = Some((cpu::of_this_thread() - before) as f64 * 1e-9);
     case.patient_cached = patient_cached;
     if oracles {
@@ -215,7 +216,7 @@ fn line(case: &Case) -> String {
 /// As [`crate::ladder::page::markdown`], and when it cannot be written.
 pub fn ladder(args: &LadderArgs) -> anyhow::Result<Goal> {
     let page = crate::ladder::page::markdown(&args.reports, "bregma scenario ladder")?;
-    std::fs::write(&args.out, page).with_context(|| format!("cannot write {}", args.out.display()))?;
+    crate::whole::write(&args.out, page)?;
     say(format!("written    {}", args.out.display()));
     Ok(Goal::Held)
 }
@@ -249,7 +250,7 @@ pub fn perception(args: &PerceptionArgs) -> anyhow::Result<Goal> {
     let command = format!("bregma scenario perception --cases {cases} --first-seed {first_seed}");
     let page = crate::perceived::cases::page(&wanted, &command, &|| bar.inc(1))?;
     bar.finish_and_clear();
-    std::fs::write(&args.out, page).with_context(|| format!("cannot write {}", args.out.display()))?;
+    crate::whole::write(&args.out, page)?;
     say(format!("written    {}", args.out.display()));
     Ok(Goal::Held)
 }

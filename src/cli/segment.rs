@@ -1,7 +1,7 @@
 //! `bregma segment`: where a tumour is in a patient's scans.
 
 use super::{Goal, say};
-use crate::{calendar, weights};
+use crate::{calendar, weights, whole};
 use anyhow::{Context, ensure};
 use bregma_core::flow::{Modality, roi_grid};
 use bregma_core::time::calendar_seconds;
@@ -113,7 +113,7 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
         "--out is {name}; a name that ends in .nii.gz or .nii is right"
     );
     for path in [Some(&args.out), args.dicom_seg.as_ref()].into_iter().flatten() {
-        let folder = folder_of(path);
+        let folder = whole::folder_of(path);
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {} for the labels", folder.display()))?;
     }
     let Given { scans, lattice } = given(&args.scans)?;
@@ -166,33 +166,19 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
         let digest = model.digest().to_string();
         let algorithm = format!("bregma {} network {}", env!("CARGO_PKG_VERSION"), &digest[..12]);
         let maker = Maker { algorithm: &algorithm, made: [&made[0], &made[1]] };
-        match put(path, |part| segmentation::write(part, &lattice, &labels, &GLIOMA, &maker)) {
+        match whole::write_by(path, |part| segmentation::write(part, &lattice, &labels, &GLIOMA, &maker)) {
             Err(why) if matches!(why.downcast_ref(), Some(SegmentationError::Empty)) => {
                 say(format!("not written {}: {why}", path.display()));
             }
-            written => written.with_context(|| format!("cannot write {}", path.display()))?,
+            written => {
+                written.with_context(|| format!("cannot write {}", path.display()))?;
+                say(format!("written    {}", path.display()));
+            }
         }
     }
-    put(&args.out, |part| lattice.write(part, labels)).with_context(|| format!("cannot write {name}"))?;
+    whole::write_by(&args.out, |part| lattice.write(part, labels)).with_context(|| format!("cannot write {name}"))?;
+    say(format!("written    {name}"));
     Ok(Goal::Held)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Writes beside a file's place, under a name that ends as its own, and moves it there: whole or not at all.
-fn put<E>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> anyhow::Result<()>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let name = path.file_name().unwrap_or_default();
-    let beside = tempfile::Builder::new().prefix(".bregma-").tempdir_in(folder_of(path))?;
-    let part = beside.path().join(name);
-    write(&part)?;
-    std::fs::rename(&part, path)?;
-    say(format!("written    {}", path.display()));
-    Ok(())
 }
 
 /// A scan, and where its file's voxels lie.

@@ -125,6 +125,8 @@ fn calibrate(args: &CalibrateArgs) -> anyhow::Result<Goal> {
     let wanted =
         calibration::Wanted { first_seed: CALIBRATED_FROM, patients: args.patients, sequences: args.sequences };
     let mut file = crate::weights::read(Some(&args.model))?;
+    let card = args.model.with_extension("md");
+    ensure!(card.is_file(), "the card {} is not there; a network and its card stay together", card.display());
     let bar = ProgressBar::new(args.patients as u64).with_style(
         ProgressStyle::with_template("{elapsed_precise} {bar:28} {pos}/{len} patients, {eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -134,7 +136,6 @@ fn calibrate(args: &CalibrateArgs) -> anyhow::Result<Goal> {
     let found = calibration::calibrate(file.model(), &wanted, threads, &|| bar.inc(1))?;
     bar.finish_and_clear();
     calibration::put_into(&mut file, &found);
-    let card = args.model.with_extension("md");
     calibration::put_into_card(&card, &wanted, &found)?;
     file.write(&args.model)?;
     for line in calibration::lines(&found) {

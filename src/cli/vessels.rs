@@ -1,8 +1,8 @@
 //! `bregma vessels`: where vessels are in a scan, how wide, and what finding them is worth.
 
 use super::{Goal, say};
-use crate::report;
 use crate::vessels::{files, table};
+use crate::{report, whole};
 use anyhow::{Context, ensure};
 use bregma_core::flow::Modality;
 use bregma_ingest::mri::read;
@@ -111,13 +111,13 @@ fn find(args: &FindArgs) -> anyhow::Result<Goal> {
     let json = args.out.join("vessels.json");
     report::write(&json, &files::graph(&tree))?;
     let vtk = args.out.join("vessels.vtk");
-    std::fs::write(&vtk, files::vtk(&tree)).with_context(|| format!("cannot write {}", vtk.display()))?;
+    whole::write(&vtk, files::vtk(&tree))?;
     say(format!("written    {}, {}", json.display(), vtk.display()));
     if let (Some(plan), Some(from)) = (plan, &args.plan) {
         let capsules = tree.capsules(args.from_mm);
         let planned = files::planned(&plan, &capsules).with_context(|| format!("the plan {}", from.display()))?;
         let to = args.out.join("anatomy.toml");
-        std::fs::write(&to, planned).with_context(|| format!("cannot write {}", to.display()))?;
+        whole::write(&to, planned)?;
         say(format!(
             "           {} with {} pieces of {} mm and more, as wide as they are in nine of ten places",
             to.display(),
@@ -137,7 +137,7 @@ fn page(args: &TableArgs) -> anyhow::Result<Goal> {
     let command = format!("bregma vessels table --cases {cases} --first-seed {first_seed}");
     let page = table::markdown(cases, first_seed, threads(), &command, &|| bar.inc(1))?;
     bar.finish_and_clear();
-    std::fs::write(&args.out, page).with_context(|| format!("cannot write {}", args.out.display()))?;
+    whole::write(&args.out, page)?;
     say(format!("written    {}", args.out.display()));
     Ok(Goal::Held)
 }

@@ -14,11 +14,11 @@ use super::patients::Patients;
 use super::visit::{Seen, Visit};
 use super::{Settings, dropout::Dropout};
 use crate::config::Config;
-use crate::perceived::{STRATA, strata_of};
-use crate::session;
+use crate::perceived::{STRATA, by_scene, strata_of};
+use crate::{session, whole};
 use anyhow::Context;
 use bregma_core::digest::Digest;
-use bregma_core::flow::{ROI_EDGE, ROI_VOXELS, RoiFrame, Scene};
+use bregma_core::flow::{ROI_EDGE, ROI_VOXELS, RoiFrame, Scene, Volume};
 use bregma_core::stage::Stage;
 use bregma_core::topic::Numbered;
 use bregma_patient::{Place, SceneTruth};
@@ -42,6 +42,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Logits whose surfaces an interval may reach to, either way.
 const LEVELS: [f32; 5] = [0.5, 1.0, 1.5, 2.5, 4.0];
+/// Strata that visits have: kinds of place, depths, and what is left.
+const OF_VISITS: usize = 10;
 /// Share of places that an interval is to hold.
 const NOMINAL: f64 = 0.9;
 /// Likelihood is asked of voxels whose true margin is within this, mm.
@@ -192,7 +194,7 @@ fn visit(
         watching.begin();
         visit.watched(&mut |Seen { frame, brain, world }| {
             left -= 1;
-            watching.run(frame, brain)?;
+            watching.see(frame, brain)?;
             if left > 0 {
                 return Ok(());
             }
@@ -213,15 +215,15 @@ fn visit(
             }
             let scenes = watching.scenes(frame)?;
             let truth = world.truth_of(&scenes[0]);
-            let both = [&scenes[0], &watching.classical(frame)?];
-            let margin_mm = both.map(|scene| {
-                let errors = truth.places.iter().map(|place| place.error_mm(scene.margin_mm(place.voxel)));
-                errors.sum::<f64>() / truth.places.len().max(1) as f64
-            });
+            let classical = watching.classical.as_ref().context("it sees every frame")?;
+            let both = [&scenes[0], classical].map(|scene| by_scene(scene, &truth));
             found.frames.push(OfFrame {
                 left_ml: truth.residual_core_ml,
-                dice: both.map(|s| dice(s, &truth)),
-                margin_mm,
+                dice: both.map(|said| said.dice),
+                margin_mm: both.map(|said| {
+                    let (sum, n) = said.everywhere();
+                    sum / n.max(1) as f64
+                }),
             });
             found.places.extend(truth.places.iter().map(|place| compared(place, &scenes, &truth)));
             Ok(())
@@ -255,7 +257,12 @@ struct Watching {
     said: Arc<Mutex<Vec<f32>>>,
     logits: Vec<f32>,
     perceive: Vec<Perceive>,
-    classical: Perceive,
+    /// The classical estimator's, which sees every frame, and its newest scene.
+    beside: Perceive,
+    classical: Option<Arc<Scene>>,
+    volumes: Vec<Arc<Volume>>,
+    /// Whether scenes of each level were asked for before.
+    asked: bool,
     input: perceive::In,
     frames: u64,
 }
@@ -270,14 +277,25 @@ impl Watching {
         });
         let (volumes, anatomy) = visit.known();
         let mut input = perceive::In::default();
-        let numbered = volumes.iter().zip(1..).map(|(value, number)| Numbered { number, value: Arc::clone(value) });
-        input.volumes.set(numbered);
         input.anatomy.set(1, Arc::clone(anatomy));
         let classical = Box::new(session::engines::classical(config));
-        let classical = session::perceive(config, classical, Box::new(DistanceTransform::new([ROI_EDGE; 3])));
+        let beside = session::perceive(config, classical, Box::new(DistanceTransform::new([ROI_EDGE; 3])));
         let pool = Pool::new(1).context("no thread for the network")?;
         let (state, logits) = (plan.state(), vec![0.0; OUTPUTS * ROI_VOXELS]);
-        Ok(Self { plan, pool, state, said, logits, perceive: perceive.into(), classical, input, frames: 0 })
+        Ok(Self {
+            plan,
+            pool,
+            state,
+            said,
+            logits,
+            perceive: perceive.into(),
+            beside,
+            classical: None,
+            volumes: volumes.to_vec(),
+            asked: false,
+            input,
+            frames: 0,
+        })
     }
 
     /// A sequence begins.
@@ -285,18 +303,22 @@ impl Watching {
         self.state.reset();
     }
 
-    fn run(&mut self, frame: &RoiFrame, brain: &VoxelBits) -> Result<(), EngineError> {
+    /// Shows a frame to the network and to the classical estimator.
+    fn see(&mut self, frame: &RoiFrame, brain: &VoxelBits) -> anyhow::Result<()> {
         // Each frame may lack something else.
         let mut inputs = Inputs::new(PriorSettings::default());
-        self.plan.run(&self.pool, inputs.of(frame, brain), &mut self.state, &mut self.logits)
+        self.plan.run(&self.pool, inputs.of(frame, brain), &mut self.state, &mut self.logits)?;
+        self.frames += 1;
+        self.input.roi.set(self.frames, Arc::new(frame.clone()));
+        self.show_scans(self.frames == 1);
+        self.classical = Some(scene_of(&mut self.beside, frame, &self.input)?);
+        Ok(())
     }
 
-    /// What the classical estimator makes of the same frame; it remembers those that it was shown.
-    fn classical(&mut self, frame: &RoiFrame) -> anyhow::Result<Arc<Scene>> {
-        let mut out = perceive::Out::default();
-        self.classical.step(frame.decided, &self.input, &mut out)?;
-        self.input.volumes.set([]);
-        out.scene.context("perceive makes a scene of the frame")
+    /// Scans are shown once: with the first frame that a perceive sees.
+    fn show_scans(&mut self, shown: bool) {
+        let scans = self.volumes.iter().filter(|_| shown).zip(1..);
+        self.input.volumes.set(scans.map(|(value, number)| Numbered { number, value: Arc::clone(value) }));
     }
 
     /// Of the residual core.
@@ -304,29 +326,21 @@ impl Watching {
         &self.logits[..ROI_VOXELS]
     }
 
+    /// One for each level, of the frame that was seen last.
     fn scenes(&mut self, frame: &RoiFrame) -> anyhow::Result<[Arc<Scene>; LEVELS.len()]> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).copy_from_slice(&self.logits[..ROI_VOXELS]);
-        self.frames += 1;
-        self.input.roi.set(self.frames, Arc::new(frame.clone()));
-        let mut scenes = Vec::with_capacity(LEVELS.len());
-        for perceive in &mut self.perceive {
-            let mut out = perceive::Out::default();
-            perceive.step(frame.decided, &self.input, &mut out)?;
-            scenes.push(out.scene.context("perceive makes a scene of the frame")?);
-        }
+        let first = !std::mem::replace(&mut self.asked, true);
+        self.show_scans(first);
+        let scenes = self.perceive.iter_mut().map(|perceive| scene_of(perceive, frame, &self.input));
+        let scenes: Vec<_> = scenes.collect::<anyhow::Result<_>>()?;
         scenes.try_into().map_err(|_| anyhow::anyhow!("a scene of each level"))
     }
 }
 
-/// Dice's overlap of a scene's core with the true one.
-fn dice(scene: &Scene, truth: &SceneTruth) -> f64 {
-    let core = scene.margin.iter().map(|margin| *margin < 0);
-    let (mut both, mut each) = (0_usize, 0_usize);
-    for (said, real) in core.zip(&truth.residual) {
-        both += usize::from(said && *real);
-        each += usize::from(said) + usize::from(*real);
-    }
-    if each == 0 { 1.0 } else { 2.0 * both as f64 / each as f64 }
+fn scene_of(perceive: &mut Perceive, frame: &RoiFrame, input: &perceive::In) -> anyhow::Result<Arc<Scene>> {
+    let mut out = perceive::Out::default();
+    perceive.step(frame.decided, input, &mut out)?;
+    out.scene.context("perceive makes a scene of the frame")
 }
 
 /// Says what a network has said.
@@ -382,7 +396,8 @@ fn fitted(found: &[Found], likeness: Likeness) -> anyhow::Result<Calibrated> {
     let reach = LEVELS[level] / temperature as f32;
     let interval = Interval { between: [-reach, reach].map(share_of), factor: factor as f32 };
     let trust = Trust { temperature: temperature as f32, interval: Some(interval) };
-    let within = STRATA.iter().filter_map(|stratum| {
+    // A visit has neither a newer MRI nor faults: of those nothing is known here.
+    let within = STRATA[..OF_VISITS].iter().filter_map(|stratum| {
         let shares = seen.iter().filter_map(|one| {
             let of = || one.places.iter().filter(|place| place.strata.contains(stratum));
             let inside = of().filter(|p| p.error_mm <= factor * f64::from(p.halves_mm[level])).count();
@@ -511,7 +526,7 @@ pub fn put_into_card(path: &Path, wanted: &Wanted, found: &Calibrated) -> anyhow
         crate::report::commit(),
         lines(found).join("\n- ")
     );
-    std::fs::write(path, text).with_context(|| format!("the card {} cannot be written", path.display()))
+    whole::write(path, text)
 }
 
 #[cfg(test)]

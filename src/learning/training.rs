@@ -14,7 +14,7 @@ use super::stream::Stream;
 use super::{Settings, curves};
 use crate::config::Config;
 use crate::patients;
-use crate::report;
+use crate::{report, whole};
 use anyhow::{Context, ensure};
 use bregma_core::flow::{ROI_EDGE, ROI_SPACING_MM};
 use bregma_core::time::{Clock, RealClock};
@@ -27,8 +27,6 @@ use bregma_perception::perceive::network::{DEFAULT_SHAPE, OUTPUT_NAMES};
 use bregma_perception::train::{self, Checkpoint, Lesson, Loss, Scored, Trainer, score};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Steps that one entry of the log is of.
@@ -247,17 +245,17 @@ impl Training<'_> {
     ) -> anyhow::Result<()> {
         let Self { folder, recipe, .. } = self;
         let left = Left { checkpoint: trainer.checkpoint()?, seconds, entries: entries.to_vec() };
-        put(&folder.join("training.ckpt"), &postcard::to_stdvec(&left)?)?;
+        whole::write(&folder.join("training.ckpt"), &postcard::to_stdvec(&left)?)?;
         let mut log = Vec::new();
         for entry in entries {
             serde_json::to_writer(&mut log, entry)?;
             log.push(b'\n');
         }
-        put(&folder.join("log.jsonl"), &log)?;
+        whole::write(&folder.join("log.jsonl"), &log)?;
         if let Some(picture) = curves::draw(entries) {
             let mut png = std::io::Cursor::new(Vec::new());
             picture.write_to(&mut png, image::ImageFormat::Png)?;
-            put(&folder.join("curves.png"), png.get_ref())?;
+            whole::write(&folder.join("curves.png"), png.get_ref())?;
         }
         let model = trainer.model();
         let ranges = calibrated(&model, pool, held_out)?;
@@ -274,8 +272,8 @@ impl Training<'_> {
         ] {
             file.figures.insert(name.to_owned(), value);
         }
-        put(&folder.join("network.bregma"), &file.to_bytes()?)?;
-        put(&folder.join("network.md"), card.as_bytes())
+        whole::write(&folder.join("network.bregma"), &file.to_bytes()?)?;
+        whole::write(&folder.join("network.md"), card.as_bytes())
     }
 }
 
@@ -304,25 +302,13 @@ pub fn folder(path: &Path, resume: bool, wanted: Recipe) -> anyhow::Result<Recip
         path.display()
     );
     std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
-    put(&recipe, serde_json::to_string_pretty(&wanted)?.as_bytes())?;
+    whole::write(&recipe, serde_json::to_string_pretty(&wanted)?.as_bytes())?;
     Ok(wanted)
 }
 
 fn read(path: &Path) -> anyhow::Result<Left> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     postcard::from_bytes(&bytes).with_context(|| format!("{} is no training that was left", path.display()))
-}
-
-/// Whole or not at all.
-fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let readable = PermissionsExt::from_mode(0o644);
-    let written = tempfile::Builder::new().permissions(readable).tempfile_in(folder).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// What activations reach on lessons, for a plan in int8.

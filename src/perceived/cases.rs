@@ -1,9 +1,9 @@
 //! Runs the cases of the page, on several threads, and keeps a line of each: an interrupted run goes on where it was.
 
-use super::CaseFigures;
 use super::page::{ESTIMATORS, markdown};
 use super::shadow::Altered;
-use crate::scenario::{self, Beside, Estimates, Seeing, Suite};
+use super::{CLASSICAL, CaseFigures};
+use crate::scenario::{self, Beside, Estimates, Suite};
 use anyhow::{Context, ensure};
 use bregma_core::time::Duration;
 use bregma_patient::{GrowError, WorldKind};
@@ -41,16 +41,16 @@ const BEFORE: Duration = Duration::from_secs(4);
 fn beside(weights: &Arc<ModelFile>, seed: u64) -> Vec<Beside> {
     let int8 = || Estimates::Network(Arc::clone(weights), Precision::Int8);
     let with = |name: &str| match name {
-        "f32" => Some((Estimates::Network(Arc::clone(weights), Precision::F32), Altered::Nothing, Seeing::All)),
-        "forgets" => Some((int8(), Altered::Memory, Seeing::Before(Duration::ZERO))),
-        "blind" => Some((int8(), Altered::Video, Seeing::Before(BEFORE))),
-        "preoperative" => Some((int8(), Altered::NewerScans, Seeing::Before(BEFORE))),
-        "disturbed" => Some((int8(), Altered::Scans(seed), Seeing::Before(BEFORE))),
-        "classical" => Some((Estimates::Classical, Altered::Nothing, Seeing::All)),
+        "f32" => Some((Estimates::Network(Arc::clone(weights), Precision::F32), Altered::Nothing, None)),
+        "forgets" => Some((int8(), Altered::Memory, Some(Duration::ZERO))),
+        "blind" => Some((int8(), Altered::Video, Some(BEFORE))),
+        "preoperative" => Some((int8(), Altered::NewerScans, Some(BEFORE))),
+        "disturbed" => Some((int8(), Altered::Scans(seed), Some(BEFORE))),
+        CLASSICAL => Some((Estimates::Classical, Altered::Nothing, None)),
         _ => None,
     };
     let all = ESTIMATORS.iter().filter_map(|(name, _)| with(name).map(|found| (*name, found)));
-    all.map(|(name, (estimates, altered, shown))| Beside { name, estimates, altered, shown }).collect()
+    all.map(|(name, (estimates, altered, before))| Beside { name, estimates, altered, before }).collect()
 }
 
 /// Runs those that are not kept yet, and makes the page. `done` hears of each.
@@ -80,9 +80,9 @@ pub fn page(wanted: &Wanted<'_>, command: &str, done: &(dyn Fn() + Sync)) -> any
         }
         let suite = suite(world)?;
         let (config, source) = suite.configure()?;
-        let played = scenario::case(&suite, &config, &source, None, seed, Some(&beside(&weights, seed)));
+        let played = scenario::case(&suite, &config, &source, None, seed, &beside(&weights, seed));
         let watch = match played {
-            Ok(played) => played.watch.context("a case that was to be watched")?,
+            Ok(played) => played.watch,
             Err(why) if matches!(why.downcast_ref(), Some(GrowError::NoPlace { .. })) => return Ok(None),
             Err(why) => return Err(why.context(format!("{} seed {seed}", world.name()))),
         };

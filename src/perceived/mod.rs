@@ -21,6 +21,7 @@ use bregma_patient::{Place, PlaceKind, SceneTruth};
 use serde::{Deserialize, Serialize};
 use shadow::Shadow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Errors are counted in bins of that, mm.
 pub const BIN_MM: f64 = 0.05;
@@ -42,6 +43,21 @@ pub struct Said {
     pub hidden: (f64, u64),
     /// At the tip, mm.
     pub tip: Option<f64>,
+}
+
+impl Said {
+    /// Sum of errors on visible wall and at the tip, mm, and how many.
+    #[must_use]
+    pub fn seen(&self) -> (f64, u64) {
+        (self.visible.0 + self.tip.unwrap_or(0.0), self.visible.1 + u64::from(self.tip.is_some()))
+    }
+
+    /// At all places.
+    #[must_use]
+    pub fn everywhere(&self) -> (f64, u64) {
+        let (sum, n) = self.seen();
+        (sum + self.hidden.0, n + self.hidden.1)
+    }
 }
 
 /// One frame.
@@ -95,12 +111,19 @@ pub struct Watch {
 
 /// The flow's own estimator, as frames name it.
 pub const OWN: &str = "own";
+/// The classical estimator beside it.
+pub const CLASSICAL: &str = "classical";
 
 impl Watch {
     /// With these others beside the flow.
     #[must_use]
     pub fn new(shadows: Vec<Shadow>) -> Self {
         Self { shadows, frames: Vec::new(), covered: BTreeMap::new(), errors: vec![0; BINS] }
+    }
+
+    /// What an estimator beside the flow says of the frame that a scene was made of.
+    pub fn beside(&mut self, name: &str, scene: &Scene) -> Option<Arc<Scene>> {
+        self.shadows.iter_mut().find(|shadow| shadow.name == name)?.beside(scene).cloned()
     }
 
     /// Takes down what was said of a frame whose truth is known. `fault`: something is broken now.
@@ -176,7 +199,8 @@ fn strata(kind: PlaceKind, depth_mm: f64, true_ml: f64, mri_min: f64, fault: boo
 }
 
 /// What a scene says, held against the truth.
-fn by_scene(scene: &Scene, truth: &SceneTruth) -> Said {
+#[must_use]
+pub fn by_scene(scene: &Scene, truth: &SceneTruth) -> Said {
     let core: Vec<bool> = scene.margin.iter().map(|margin| *margin < 0).collect();
     what(&scene.grid, &core, &|voxel| scene.margin_mm(voxel), scene.residual_ml, truth)
 }

@@ -1,6 +1,6 @@
 //! The page about estimates: what the network is worth on whole cases, beside what else could be believed.
 
-use super::{BIN_MM, CaseFigures, Covered, Frame, OWN, STRATA, Said};
+use super::{BIN_MM, CLASSICAL, CaseFigures, Covered, Frame, OWN, STRATA, Said};
 use std::fmt::Write as _;
 
 /// A piece of residual core counts as found where one of at least this is said, mL: half of what makes a resection incomplete.
@@ -18,13 +18,13 @@ pub const ESTIMATORS: [(&str, &str); 10] = [
     ("blind", "video removed"),
     ("preoperative", "MRI frozen at preoperative"),
     ("disturbed", "scans with artefacts"),
-    ("classical", "classical estimator"),
+    (CLASSICAL, "classical estimator"),
     ("surface_shift", "newest MRI, surface shift, less what was swept"),
     ("reregistered", "begun anew with each MRI, less what was swept"),
     ("static", "static: preoperative, less what was swept"),
 ];
 /// Of them, the ladder's other rungs.
-const OTHERS: [&str; 4] = ["classical", "surface_shift", "reregistered", "static"];
+const OTHERS: [&str; 4] = [CLASSICAL, "surface_shift", "reregistered", "static"];
 
 /// Cases of one world.
 struct World<'a>(Vec<&'a CaseFigures>);
@@ -92,17 +92,6 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (n > 0).then(|| sum / n as f64)
 }
 
-/// On visible wall and at the tip.
-fn seen(said: &Said) -> (f64, u64) {
-    (said.visible.0 + said.tip.unwrap_or(0.0), said.visible.1 + u64::from(said.tip.is_some()))
-}
-
-/// At all places.
-fn everywhere(said: &Said) -> (f64, u64) {
-    let (sum, n) = seen(said);
-    (sum + said.hidden.0, n + said.hidden.1)
-}
-
 /// The page.
 #[must_use]
 pub fn markdown(cases: &[CaseFigures], command: &str) -> String {
@@ -151,9 +140,9 @@ fn bars(out: &mut String, worlds: &[World<'_>; 2]) {
     };
     row(out, "below 1 mL: frames with a piece of 0.175 mL or more in which one is found", found(true), "≥ 0.9");
     row(out, "below 1 mL: frames without one in which none is", found(false), "≥ 0.9");
-    let ours = |w: &World<'_>| w.margin(OWN, seen);
+    let ours = |w: &World<'_>| w.margin(OWN, Said::seen);
     row(out, "error of the margin, visible wall and tip, mm", each(&|w| number(ours(w), 2)), "≤ 1.0");
-    let over = |w: &World<'_>, by: &str| Some(ours(w)? / w.margin(by, seen)?);
+    let over = |w: &World<'_>, by: &str| Some(ours(w)? / w.margin(by, Said::seen)?);
     row(out, "the same, over that of static navigation", each(&|w| number(over(w, "static"), 2)), "≤ 0.4");
     let best = |w: &World<'_>| {
         let others = OTHERS.iter().filter_map(|by| Some((over(w, by)?, *by)));
@@ -189,8 +178,8 @@ fn estimators(out: &mut String, worlds: &[World<'_>; 2]) {
             "| {words} | {} | {} | {} | {} |",
             each(&|w| number(w.dice(by, [5.0, f64::INFINITY]), 3)),
             each(&|w| number(w.dice(by, [1.0, 5.0]), 3)),
-            each(&|w| number(w.margin(by, seen), 2)),
-            each(&|w| number(w.margin(by, everywhere), 2)),
+            each(&|w| number(w.margin(by, Said::seen), 2)),
+            each(&|w| number(w.margin(by, Said::everywhere), 2)),
         );
     }
 }

@@ -77,8 +77,8 @@ impl Shadow {
     ) -> (Self, Vec<Box<dyn Stepper>>) {
         let mut nodes: Vec<Box<dyn Stepper>> = Vec::new();
         let (rois, volumes) = if altered == Altered::NewerScans {
-            let (rois, node) = still_in_the_first_scans(topics, align.clone(), preoperative);
-            nodes.push(node);
+            let (rois, node) = align_beside(topics, align.clone(), preoperative);
+            nodes.push(Box::new(node));
             (rois, first(preoperative))
         } else {
             let volumes = topics.volumes.subscribe("volumes to a shadow", VOLUMES_MAX, Refuse);
@@ -112,12 +112,13 @@ fn first(preoperative: &[Arc<Volume>]) -> Subscriber<Arc<Volume>> {
     volumes
 }
 
-/// An align that follows the brain from the first scans on, whatever is scanned later.
-fn still_in_the_first_scans(
+/// An align of its own beside the flow's, which knows the preoperative scans and no other; and the frames that it makes. Its node is to step before who
+/// reads them.
+pub fn align_beside(
     topics: &mut Topics,
     settings: Settings,
     preoperative: &[Arc<Volume>],
-) -> (Subscriber<Arc<RoiFrame>>, Box<dyn Stepper>) {
+) -> (Subscriber<Arc<RoiFrame>>, Node<Align, AlignPorts>) {
     let mut out = Publisher::new(u8::MAX, "rois of the first scans");
     let rois = out.subscribe("rois of the first scans to a shadow", 1, DropOldest);
     let ports = AlignPorts {
@@ -132,8 +133,7 @@ fn still_in_the_first_scans(
         rois: out,
     };
     let (align, latches) = (Align::new(settings), Latches::default());
-    let node = Node::new(align, ports, align_in(), None, Trigger::OnInput, OnOverrun::Count, latches);
-    (rois, Box::new(node))
+    (rois, Node::new(align, ports, align_in(), None, Trigger::OnInput, OnOverrun::Count, latches))
 }
 
 /// Perceive on altered frames.

@@ -210,11 +210,13 @@ impl Sight {
 
     fn project(&mut self, look: &Look<'_>) {
         self.projected.clear();
-        let limit = look.camera.size_px.map(|n| n as f64 - 0.5);
+        // In the precision that is rounded to a pixel later: what is short of the limit by less than that is at it.
+        let limit = look.camera.size_px.map(|n| n as f32 - 0.5);
         for index in look.wall.iter() {
             let Some((u, v, depth)) = look.camera.project(&look.place(index)) else { continue };
+            let [u, v] = [u, v].map(|pixel| pixel as f32);
             if u >= 0.0 && v >= 0.0 && u < limit[0] && v < limit[1] {
-                self.projected.push(Projected { index: index as u32, u: u as f32, v: v as f32, depth: depth as f32 });
+                self.projected.push(Projected { index: index as u32, u, v, depth: depth as f32 });
             }
         }
     }
@@ -255,8 +257,12 @@ mod tests {
     }
 
     fn visible(wall: &VoxelBits, shaft: Option<&Shaft>) -> Vec<usize> {
+        seen_by(&camera(), wall, shaft)
+    }
+
+    fn seen_by(camera: &CameraCalibration, wall: &VoxelBits, shaft: Option<&Shaft>) -> Vec<usize> {
         let mut seen = Vec::new();
-        let (grid, camera, red) = (&roi_grid(Point3::origin()), &camera(), &RedScale::default());
+        let (grid, red) = (&roi_grid(Point3::origin()), &RedScale::default());
         let picture = &VideoFrame::black(640, 360);
         let shift = &BrainShift::still(Point3::origin());
         let look = Look { picture, camera, red, grid, wall, shift, shaft, depth_tolerance_mm: 2.0 };
@@ -288,6 +294,20 @@ mod tests {
             });
         }
         assert_eq!(visible(&wall, None).len(), 400);
+    }
+
+    /// Rounded to f32 it lies at the picture's last half pixel, which no depth cell is of.
+    #[test]
+    fn what_is_a_hair_inside_the_picture_is_not_seen() {
+        let (grid, mut wall, camera) = (roi_grid(Point3::origin()), VoxelBits::new(), camera());
+        let index = grid.index([32, 32, 30]);
+        wall.put(index);
+        let (_, v, _) = camera.project(&grid.centre([32, 32, 30])).expect("before the camera");
+        for (short_px, sees) in [(1e-9, 0), (1e-3, 1)] {
+            let mut camera = camera;
+            camera.centre_px[1] += 359.5 - short_px - v;
+            assert_eq!(seen_by(&camera, &wall, None).len(), sees, "{short_px} px inside");
+        }
     }
 
     #[test]

@@ -226,10 +226,10 @@ extern "C" __global__ void project(const unsigned* wall, float* projected, unsig
     float* out = projected + 3 * t;
     out[2] = 0.0f;
     if (!(q[2] > 1e-6)) return;
-    const double u = s.focal[0] * q[0] / q[2] + s.centre[0], v = s.focal[1] * q[1] / q[2] + s.centre[1];
-    if (!(u >= 0.0 && v >= 0.0 && u < s.size[0] - 0.5 && v < s.size[1] - 0.5)) return;
-    out[0] = (float)u;
-    out[1] = (float)v;
+    const float u = (float)(s.focal[0] * q[0] / q[2] + s.centre[0]), v = (float)(s.focal[1] * q[1] / q[2] + s.centre[1]);
+    if (!(u >= 0.0f && v >= 0.0f && u < (float)s.size[0] - 0.5f && v < (float)s.size[1] - 0.5f)) return;
+    out[0] = u;
+    out[1] = v;
     out[2] = (float)q[2];
     const float half = s.half_voxel / out[2];
     int columns[2], rows[2];

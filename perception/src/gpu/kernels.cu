@@ -2,9 +2,14 @@
 // tests, for the processor, where each is run against its Rust twin. So no thread may wait for another one.
 //
 // Shapes: [D, H, W], x fastest. Units: mm, pixels, voxels. Rounding: without contraction to fused operations
-// (--fmad=false) every kernel but `norm_activation` does its twin's operations in its twin's order.
+// (--fmad=false) every kernel but those of the network does its twin's operations in its twin's order.
 
 typedef unsigned char byte;
+
+// Loops whose arrays must lie in registers.
+#ifndef UNROLL
+#define UNROLL _Pragma("unroll")
+#endif
 
 __device__ static int thread_index() { return (int)(blockIdx.x * blockDim.x + threadIdx.x); }
 
@@ -52,6 +57,325 @@ extern "C" __global__ void norm_activation(const float* x, const float* mean, co
     if (n.added) value += add[place(n.add, at)];
     // Written so that NaN stays NaN.
     y[i] = n.rectified && value < 0.0f ? 0.0f : value;
+}
+
+// ---- the network's layers and their gradients: network::extension ----------------------------------------------------
+//
+// Activations are [N, D, H, W, C] here, channels last. Weights are [taps, in, out], `out` rounded up to a multiple of 4
+// with zeros; taps lie as in [K, K, K]. K taps an axis, S voxels from output to output. Padding is 1 where K is 3, else 0.
+
+struct LayerDims {
+    int volumes;
+    // Edges [D, H, W] and channels of what is read; of what is written, or of the coarser of two that are read.
+    int from[3], to[3];
+    int in, out;
+    // `out` rounded up to a multiple of 4.
+    int wide;
+    int biased;
+    // Of `layer_weight`: so many sums for each weight, and voxels' rows of the coarser that each is over.
+    int chunks, rows;
+};
+
+struct __align__(16) Four { float of[4]; };
+struct __align__(8) Two { float of[2]; };
+struct One { float of[1]; };
+template <int V> struct Vector;
+template <> struct Vector<4> { typedef Four type; };
+template <> struct Vector<2> { typedef Two type; };
+template <> struct Vector<1> { typedef One type; };
+
+__device__ static Four four(const float* at) { return *(const Four*)at; }
+
+__device__ static int taken(int* rest, int of) {
+    const int part = *rest % of;
+    *rest /= of;
+    return part;
+}
+
+// Four channels from `first` on of one voxel.
+__device__ static void put(float* y, const LayerDims& l, const float sum[4], int first) {
+    if (first + 4 <= l.out && l.out % 4 == 0) {
+        const Four all = {{sum[0], sum[1], sum[2], sum[3]}};
+        *(Four*)(y + first) = all;
+        return;
+    }
+    for (int c = 0; c < 4 && first + c < l.out; c++) y[first + c] = sum[c];
+}
+
+// Each thread writes four channels of four voxels in a row; V channels are read at once.
+template <int K, int S, int V>
+__device__ static void convolve(const float* x, const float* weight, const float* bias, float* y, const LayerDims l) {
+    const int PAD = K == 3 ? 1 : 0, WIDE = 3 * S + K;
+    int rest = thread_index();
+    const int channel = 4 * taken(&rest, l.wide / 4);
+    const int first = 4 * taken(&rest, (l.to[2] + 3) / 4);
+    const int row = taken(&rest, l.to[1]), slice = taken(&rest, l.to[0]);
+    if (rest >= l.volumes) return;
+    float sum[4][4];
+    UNROLL
+    for (int j = 0; j < 4; j++) {
+        UNROLL
+        for (int c = 0; c < 4; c++) sum[j][c] = l.biased && channel + c < l.out ? bias[channel + c] : 0.0f;
+    }
+    for (int dz = 0; dz < K; dz++) {
+        const int z = slice * S + dz - PAD;
+        if (z < 0 || z >= l.from[0]) continue;
+        for (int dy = 0; dy < K; dy++) {
+            const int at = row * S + dy - PAD;
+            if (at < 0 || at >= l.from[1]) continue;
+            const float* line = x + (size_t)(((rest * l.from[0] + z) * l.from[1] + at) * l.from[2]) * l.in;
+            const float* taps = weight + (size_t)((dz * K + dy) * K) * l.in * l.wide + channel;
+            for (int c = 0; c < l.in; c += V) {
+                typename Vector<V>::type seen[WIDE];
+                UNROLL
+                for (int i = 0; i < WIDE; i++) {
+                    const int column = first * S + i - PAD;
+                    if (column >= 0 && column < l.from[2]) {
+                        seen[i] = *(const typename Vector<V>::type*)(line + (size_t)column * l.in + c);
+                    } else {
+                        UNROLL
+                        for (int v = 0; v < V; v++) seen[i].of[v] = 0.0f;
+                    }
+                }
+                UNROLL
+                for (int dx = 0; dx < K; dx++) {
+                    UNROLL
+                    for (int v = 0; v < V; v++) {
+                        const Four w = four(taps + (size_t)(dx * l.in + c + v) * l.wide);
+                        UNROLL
+                        for (int j = 0; j < 4; j++) {
+                            const float value = seen[j * S + dx].of[v];
+                            UNROLL
+                            for (int k = 0; k < 4; k++) sum[j][k] += value * w.of[k];
+                        }
+                    }
+                }
+            }
+        }
+    }
+    float* out = y + (size_t)(((rest * l.to[0] + slice) * l.to[1] + row) * l.to[2] + first) * l.out;
+    UNROLL
+    for (int j = 0; j < 4; j++) {
+        if (first + j < l.to[2]) put(out + j * l.out, l, sum[j], channel);
+    }
+}
+
+template <int K, int S>
+__device__ static void convolve_any(const float* x, const float* weight, const float* bias, float* y, const LayerDims l) {
+    if (l.in % 4 == 0) {
+        convolve<K, S, 4>(x, weight, bias, y, l);
+    } else if (l.in % 2 == 0) {
+        convolve<K, S, 2>(x, weight, bias, y, l);
+    } else {
+        convolve<K, S, 1>(x, weight, bias, y, l);
+    }
+}
+
+// 3x3x3, padded by 1.
+extern "C" __global__ void layer_conv3(const float* x, const float* weight, const float* bias, float* y, const LayerDims* l) {
+    convolve_any<3, 1>(x, weight, bias, y, *l);
+}
+
+// 3x3x3, padded by 1, every second voxel.
+extern "C" __global__ void layer_down3(const float* x, const float* weight, const float* bias, float* y, const LayerDims* l) {
+    convolve_any<3, 2>(x, weight, bias, y, *l);
+}
+
+// 1x1x1.
+extern "C" __global__ void layer_conv1(const float* x, const float* weight, const float* bias, float* y, const LayerDims* l) {
+    convolve_any<1, 1>(x, weight, bias, y, *l);
+}
+
+// 2x2x2, every second voxel: the gradient of the input of `layer_up2`.
+extern "C" __global__ void layer_down2(const float* x, const float* weight, const float* bias, float* y, const LayerDims* l) {
+    convolve_any<2, 2>(x, weight, bias, y, *l);
+}
+
+// The way back from every second voxel: what is written at p is read from v where p = 2 v + tap - padding. Each thread
+// writes four channels of a voxel.
+template <int K>
+__device__ static void spread(const float* x, const float* weight, const float* bias, float* y, const LayerDims l) {
+    const int PAD = K == 3 ? 1 : 0;
+    int rest = thread_index();
+    const int channel = 4 * taken(&rest, l.wide / 4), column = taken(&rest, l.to[2]);
+    const int row = taken(&rest, l.to[1]), slice = taken(&rest, l.to[0]);
+    if (rest >= l.volumes) return;
+    float sum[4];
+    for (int c = 0; c < 4; c++) sum[c] = l.biased && channel + c < l.out ? bias[channel + c] : 0.0f;
+    for (int dz = (slice + PAD) % 2; dz < K && dz <= slice + PAD; dz += 2) {
+        const int z = (slice + PAD - dz) / 2;
+        if (z >= l.from[0]) continue;
+        for (int dy = (row + PAD) % 2; dy < K && dy <= row + PAD; dy += 2) {
+            const int at = (row + PAD - dy) / 2;
+            if (at >= l.from[1]) continue;
+            for (int dx = (column + PAD) % 2; dx < K && dx <= column + PAD; dx += 2) {
+                const int from = (column + PAD - dx) / 2;
+                if (from >= l.from[2]) continue;
+                const float* seen = x + (size_t)(((rest * l.from[0] + z) * l.from[1] + at) * l.from[2] + from) * l.in;
+                const float* taps = weight + (size_t)((dz * K + dy) * K + dx) * l.in * l.wide + channel;
+                for (int c = 0; c < l.in; c++) {
+                    const Four w = four(taps + (size_t)c * l.wide);
+                    for (int k = 0; k < 4; k++) sum[k] += seen[c] * w.of[k];
+                }
+            }
+        }
+    }
+    put(y + (size_t)(((rest * l.to[0] + slice) * l.to[1] + row) * l.to[2] + column) * l.out, l, sum, channel);
+}
+
+// 2x2x2, each voxel becomes eight.
+extern "C" __global__ void layer_up2(const float* x, const float* weight, const float* bias, float* y, const LayerDims* l) {
+    spread<2>(x, weight, bias, y, *l);
+}
+
+// The gradient of the input of `layer_down3`.
+extern "C" __global__ void layer_up3(const float* x, const float* weight, const float* bias, float* y, const LayerDims* l) {
+    spread<3>(x, weight, bias, y, *l);
+}
+
+// sums[chunk, out, in, tap] = the sum over voxels v of the coarser, in a chunk of its rows, of coarse[v, out] times
+// fine[S v + tap - padding, in]. Each thread has one `in`, four `out`, and all taps.
+template <int K, int S>
+__device__ static void correlate(const float* fine, const float* coarse, float* sums, const LayerDims l) {
+    const int PAD = K == 3 ? 1 : 0, LINES = K * K;
+    int rest = thread_index();
+    const int in = taken(&rest, l.in), first = 4 * taken(&rest, l.wide / 4);
+    if (rest >= l.chunks) return;
+    float sum[LINES][K][4];
+    UNROLL
+    for (int t = 0; t < LINES; t++) {
+        UNROLL
+        for (int dx = 0; dx < K; dx++) {
+            UNROLL
+            for (int k = 0; k < 4; k++) sum[t][dx][k] = 0.0f;
+        }
+    }
+    const int all = l.volumes * l.to[0] * l.to[1], end = (rest + 1) * l.rows < all ? (rest + 1) * l.rows : all;
+    for (int line = rest * l.rows; line < end; line++) {
+        int place = line;
+        const int row = taken(&place, l.to[1]), slice = taken(&place, l.to[0]);
+        // Where the lines of the finer begin; -1 where there is none.
+        int begin[LINES];
+        UNROLL
+        for (int t = 0; t < LINES; t++) {
+            const int z = slice * S + t / K - PAD, at = row * S + t % K - PAD;
+            const bool inside = z >= 0 && z < l.from[0] && at >= 0 && at < l.from[1];
+            begin[t] = inside ? ((place * l.from[0] + z) * l.from[1] + at) * l.from[2] * l.in + in : -1;
+        }
+        float seen[LINES][K];
+        UNROLL
+        for (int t = 0; t < LINES; t++) {
+            UNROLL
+            for (int dx = 0; dx < K; dx++) seen[t][dx] = 0.0f;
+            // What is one column ahead, where columns are shifted through.
+            if (K == 3 && S == 1) seen[t][2] = begin[t] >= 0 ? fine[begin[t]] : 0.0f;
+        }
+        for (int column = 0; column < l.to[2]; column++) {
+            const float* at = coarse + (size_t)(line * l.to[2] + column) * l.out + first;
+            float value[4];
+            if (l.out == l.wide) {
+                const Four all_four = four(at);
+                UNROLL
+                for (int k = 0; k < 4; k++) value[k] = all_four.of[k];
+            } else {
+                UNROLL
+                for (int k = 0; k < 4; k++) value[k] = first + k < l.out ? at[k] : 0.0f;
+            }
+            UNROLL
+            for (int t = 0; t < LINES; t++) {
+                if (K == 3 && S == 1) {
+                    seen[t][0] = seen[t][1];
+                    seen[t][1] = seen[t][2];
+                }
+                UNROLL
+                for (int dx = K == 3 && S == 1 ? 2 : 0; dx < K; dx++) {
+                    const int from = column * S + dx - PAD;
+                    const bool inside = begin[t] >= 0 && from >= 0 && from < l.from[2];
+                    seen[t][dx] = inside ? fine[begin[t] + from * l.in] : 0.0f;
+                }
+                UNROLL
+                for (int dx = 0; dx < K; dx++) {
+                    UNROLL
+                    for (int k = 0; k < 4; k++) sum[t][dx][k] += seen[t][dx] * value[k];
+                }
+            }
+        }
+    }
+    for (int k = 0; k < 4 && first + k < l.out; k++) {
+        float* to = sums + (size_t)((rest * l.out + first + k) * l.in + in) * LINES * K;
+        UNROLL
+        for (int t = 0; t < LINES; t++) {
+            UNROLL
+            for (int dx = 0; dx < K; dx++) to[t * K + dx] = sum[t][dx][k];
+        }
+    }
+}
+
+extern "C" __global__ void weight_conv3(const float* fine, const float* coarse, float* sums, const LayerDims* l) {
+    correlate<3, 1>(fine, coarse, sums, *l);
+}
+
+extern "C" __global__ void weight_down3(const float* fine, const float* coarse, float* sums, const LayerDims* l) {
+    correlate<3, 2>(fine, coarse, sums, *l);
+}
+
+extern "C" __global__ void weight_conv1(const float* fine, const float* coarse, float* sums, const LayerDims* l) {
+    correlate<1, 1>(fine, coarse, sums, *l);
+}
+
+extern "C" __global__ void weight_up2(const float* fine, const float* coarse, float* sums, const LayerDims* l) {
+    correlate<2, 2>(fine, coarse, sums, *l);
+}
+
+// ---- gradients of the norm: network::extension::NormGradients --------------------------------------------------------
+
+// Voxels of all volumes, channels, chunks of voxels and voxels of a chunk; channels last.
+struct NormDims {
+    int voxels, channels, chunks, chunk;
+    int rectified, from_batch;
+};
+
+__device__ static float let_through(const float* y, const float* gradient, int i, const NormDims& n) {
+    return n.rectified && y[i] <= 0.0f ? 0.0f : gradient[i];
+}
+
+// sums[chunk, 2, C]: of what the ReLU let through, and of that times the normalised input.
+extern "C" __global__ void norm_sums(const float* x, const float* mean, const float* variance, const float* y,
+                                     const float* gradient, float* sums, const NormDims* dims) {
+    const NormDims n = *dims;
+    int rest = thread_index();
+    const int c = taken(&rest, n.channels);
+    if (rest >= n.chunks) return;
+    const float inverse = 1.0f / sqrtf(variance[c] + 1.0f / 131072.0f);
+    float plain = 0.0f, times = 0.0f;
+    const int end = (rest + 1) * n.chunk < n.voxels ? (rest + 1) * n.chunk : n.voxels;
+    for (int voxel = rest * n.chunk; voxel < end; voxel++) {
+        const int i = voxel * n.channels + c;
+        const float g = let_through(y, gradient, i, n);
+        plain += g;
+        times += g * ((x[i] - mean[c]) * inverse);
+    }
+    sums[(2 * rest) * n.channels + c] = plain;
+    sums[(2 * rest + 1) * n.channels + c] = times;
+}
+
+// The gradients of what was normalised and of what was added; `sums` is [2, C].
+extern "C" __global__ void norm_gradient(const float* x, const float* mean, const float* variance, const float* gamma,
+                                         const float* y, const float* gradient, const float* sums, float* of_x,
+                                         float* of_add, const NormDims* dims) {
+    const NormDims n = *dims;
+    const int i = thread_index();
+    if (i >= n.voxels * n.channels) return;
+    const int c = i % n.channels;
+    const float inverse = 1.0f / sqrtf(variance[c] + 1.0f / 131072.0f);
+    const float g = let_through(y, gradient, i, n);
+    float behind = g;
+    if (n.from_batch) {
+        const float normalised = (x[i] - mean[c]) * inverse;
+        behind -= (sums[c] + normalised * sums[n.channels + c]) / (float)n.voxels;
+    }
+    of_x[i] = behind * (gamma[c] * inverse);
+    of_add[i] = g;
 }
 
 // ---- exact Euclidean distance transform: distance::DistanceTransform ----------------------------------------------

@@ -1,7 +1,8 @@
-//! Kernels of our own for CUDA: the region's assembly, the distance transform, norm and activation.
+//! Kernels of our own for CUDA: the region's assembly, the distance transform, and the network's layers and norms with their gradients.
 //!
 //! ```text
-//!  kernels.cu ──NVRTC──► a GPU     [`cuda`], feature `cuda`: Assembly for align, Distances for perceive
+//!  kernels.cu ──NVRTC──► a GPU     [`cuda`], feature `cuda`: Assembly for align, Distances for perceive;
+//!             │                       `network::extension`: layers and norms in burn's own stream
 //!             └──C++───► the processor, in the tests: the same source against each kernel's Rust twin
 //! ```
 //! What the kernels read beside arrays is in structs with C's layout: [`Normed`], [`Resampled`], [`Sighting`].
@@ -13,6 +14,9 @@ pub mod cuda;
 mod tests;
 
 use crate::align::evidence::{CELL_PX, Look, Seen};
+use crate::model::Kind;
+use crate::network::api::{Backend, Tensor};
+use crate::network::extension::NormHow;
 use crate::scan::Scan;
 use bregma_core::flow::{Light, ROI_EDGE};
 use bregma_core::grid::Grid;
@@ -73,6 +77,164 @@ impl Normed {
         words[8..13].copy_from_slice(&self.x.0);
         words[13..].copy_from_slice(&self.add.0);
         words
+    }
+}
+
+/// Which way through a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// From its input to its output.
+    Forward,
+    /// From its output's gradient to its input's.
+    Input,
+    /// From its input and its output's gradient to its weights' gradient.
+    Weight,
+}
+
+/// What the kernels of the network's layers are of.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerDims {
+    volumes: i32,
+    from: [i32; 3],
+    to: [i32; 3],
+    reads: i32,
+    writes: i32,
+    wide: i32,
+    biased: i32,
+    chunks: i32,
+    rows: i32,
+}
+
+/// One of those kernels, and what it is called with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerCall {
+    /// The kernel.
+    pub name: &'static str,
+    /// Threads that have something to do.
+    pub threads: usize,
+    /// What it is of.
+    pub dims: LayerDims,
+}
+
+/// Threads that a kernel which sums over voxels has at least, where there is work for so many.
+const SUMMING: usize = 1 << 17;
+
+impl LayerCall {
+    /// Of a layer whose input is `x` and whose output `y`, both `[N, C, D, H, W]`.
+    ///
+    /// # Panics
+    /// With more numbers than the kernels count.
+    #[must_use]
+    pub fn new(kind: Kind, pass: Pass, x: [usize; 5], y: [usize; 5], biased: bool) -> Self {
+        for dims in [x, y] {
+            assert!(dims.iter().product::<usize>() < i32::MAX as usize, "the kernels count in 32 bits: {dims:?}");
+        }
+        let (name, from, to) = match (kind, pass) {
+            (Kind::Conv3, Pass::Forward) => ("layer_conv3", x, y),
+            (Kind::Down3, Pass::Forward) => ("layer_down3", x, y),
+            (Kind::Conv1, Pass::Forward) => ("layer_conv1", x, y),
+            (Kind::Up2, Pass::Forward) => ("layer_up2", x, y),
+            (Kind::Conv3, Pass::Input) => ("layer_conv3", y, x),
+            (Kind::Down3, Pass::Input) => ("layer_up3", y, x),
+            (Kind::Conv1, Pass::Input) => ("layer_conv1", y, x),
+            (Kind::Up2, Pass::Input) => ("layer_down2", y, x),
+            (Kind::Conv3, Pass::Weight) => ("weight_conv3", x, y),
+            (Kind::Down3, Pass::Weight) => ("weight_down3", x, y),
+            (Kind::Conv1, Pass::Weight) => ("weight_conv1", x, y),
+            (Kind::Up2, Pass::Weight) => ("weight_up2", y, x),
+        };
+        let edges = |dims: [usize; 5]| [dims[2], dims[3], dims[4]].map(|n| n as i32);
+        let wide = to[1].next_multiple_of(4);
+        let lines = to[0] * to[2] * to[3];
+        let (mut chunks, mut rows) = (0, 0);
+        let threads = match pass {
+            Pass::Weight => {
+                let each = from[1] * wide / 4;
+                rows = lines.div_ceil(SUMMING.div_ceil(each)).max(1);
+                chunks = lines.div_ceil(rows);
+                each * chunks
+            }
+            _ if name.starts_with("layer_up") => wide / 4 * lines * to[4],
+            _ => wide / 4 * lines * to[4].div_ceil(4),
+        };
+        let [reads, writes, wide, chunks, rows] = [from[1], to[1], wide, chunks, rows].map(|n| n as i32);
+        let (volumes, biased) = (to[0] as i32, i32::from(biased));
+        let dims = LayerDims { volumes, from: edges(from), to: edges(to), reads, writes, wide, biased, chunks, rows };
+        Self { name, threads, dims }
+    }
+
+    /// Sums that a weight's gradient is made of.
+    #[must_use]
+    pub const fn chunks(&self) -> usize {
+        self.dims.chunks as usize
+    }
+}
+
+impl LayerDims {
+    /// As words of memory, as the kernels read them.
+    #[must_use]
+    pub fn words(&self) -> [i32; 13] {
+        let Self { volumes, from, to, reads, writes, wide, biased, chunks, rows } = *self;
+        let [[a, b, c], [d, e, f]] = [from, to];
+        [volumes, a, b, c, d, e, f, reads, writes, wide, biased, chunks, rows]
+    }
+}
+
+/// A layer's weights as its kernels read them: `[taps, channels read, channels written]`, the last filled up to a multiple of 4 with
+/// zeros. For the gradient of the input of a layer that is padded, its taps lie the other way round.
+#[must_use]
+pub fn arranged<B: Backend>(kind: Kind, pass: Pass, weight: Tensor<B, 5>) -> Tensor<B, 3> {
+    let [a, b, k, ..] = weight.dims();
+    let flat = weight.reshape([a, b, k * k * k]);
+    let flat = if kind == Kind::Conv3 && pass == Pass::Input { flat.flip([2]) } else { flat };
+    // The first are the layer's outputs, but of `Up2` its inputs.
+    let first_written = (kind != Kind::Up2) == (pass == Pass::Forward);
+    let laid = flat.permute(if first_written { [2, 1, 0] } else { [2, 0, 1] });
+    let [taps, reads, writes] = laid.dims();
+    let room = writes.next_multiple_of(4) - writes;
+    if room == 0 {
+        return laid;
+    }
+    let none = Tensor::zeros([taps, reads, room], &laid.device());
+    Tensor::cat(vec![laid, none], 2)
+}
+
+/// What the kernels of the norm's gradients are of.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NormDims {
+    /// Voxels of all volumes.
+    pub voxels: i32,
+    /// C.
+    pub channels: i32,
+    /// Sums for each channel.
+    pub chunks: i32,
+    /// Voxels that each is over.
+    pub chunk: i32,
+    /// Whether a ReLU followed.
+    pub rectified: i32,
+    /// Whether the statistics were those of the input.
+    pub from_batch: i32,
+}
+
+impl NormDims {
+    /// Of `[N, C, D, H, W]`.
+    #[must_use]
+    pub fn new(x: [usize; 5], how: NormHow) -> Self {
+        let channels = x[1];
+        let voxels = x.iter().product::<usize>() / channels.max(1);
+        assert!(voxels * channels < i32::MAX as usize, "the kernels count in 32 bits: {x:?}");
+        let chunk = voxels.div_ceil(SUMMING.div_ceil(channels.max(1))).max(1);
+        let [chunks, chunk, voxels, channels] = [voxels.div_ceil(chunk), chunk, voxels, channels].map(|n| n as i32);
+        let [rectified, from_batch] = [how.rectified, how.from_batch].map(i32::from);
+        Self { voxels, channels, chunks, chunk, rectified, from_batch }
+    }
+
+    /// As words of memory, as the kernels read them.
+    #[must_use]
+    pub const fn words(&self) -> [i32; 6] {
+        [self.voxels, self.channels, self.chunks, self.chunk, self.rectified, self.from_batch]
     }
 }
 

@@ -1,11 +1,12 @@
 //! The kernels' source, compiled for the processor, against its Rust twins; and compiled for GPUs where NVRTC is found.
 #![expect(unsafe_code, reason = "functions of a library that was compiled here are called by their C types")]
 
-use super::{KERNELS, Normed, Resampled, Sighting, Strides, UNFUSED, told};
+use super::{KERNELS, LayerCall, NormDims, Normed, Pass, Resampled, Sighting, Strides, UNFUSED, arranged, told};
 use crate::align::evidence::{Look, RedScale, Shaft, Sight};
 use crate::bits::VoxelBits;
 use crate::distance::DistanceTransform;
-use crate::network::api::{Flex, Tensor, TensorPrimitive, tensor, values};
+use crate::model::Kind;
+use crate::network::api::{Flex, Tensor, TensorPrimitive, tensor, values, weight_dims};
 use crate::network::extension::{NormHow, VoxelBackend};
 use crate::scan::Scan;
 use bregma_core::Millimetres;
@@ -265,6 +266,145 @@ fn a_norm_is_the_twins_wherever_its_channels_lie() {
                 "{i}: {} {expected}",
                 found[at(i)]
             );
+        }
+    }
+}
+
+fn numbers(random: &mut impl FnMut() -> f64, count: usize) -> Vec<f32> {
+    (0..count).map(|_| (2.0 * random() - 1.0) as f32).collect()
+}
+
+/// Numbers of `[N, C, D, H, W]` with their channels last.
+fn laid(tensor: Tensor<Flex, 5>) -> Vec<f32> {
+    values(tensor.permute([0, 2, 3, 4, 1]))
+}
+
+/// The largest difference over the largest magnitude.
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let size = b.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    a.iter().zip(b).fold(0.0, |m: f32, (a, b)| if a.is_finite() { m.max((a - b).abs()) } else { f32::INFINITY }) / size
+}
+
+#[test]
+fn layers_and_their_gradients_are_the_twins() {
+    type Layer = extern "C" fn(*const f32, *const f32, *const f32, *mut f32, *const i32);
+    type Weight = extern "C" fn(*const f32, *const f32, *mut f32, *const i32);
+    let Some(host) = Host::compile() else { return };
+    let mut random = chance(11);
+    for kind in [Kind::Conv3, Kind::Down3, Kind::Conv1, Kind::Up2] {
+        for (n, reads, writes, [d, h, w]) in [(2, 10, 8, [5, 4, 7]), (1, 8, 3, [3, 6, 9]), (3, 5, 16, [4, 4, 4])] {
+            let case = format!("{kind:?}, {n} of {reads} to {writes} channels, {d} x {h} x {w}");
+            let shape = weight_dims(kind, reads, writes);
+            let make = |random: &mut _, dims: [usize; 5]| -> Tensor<Flex, 5> {
+                tensor(numbers(random, dims.iter().product()), dims, &Default::default())
+            };
+            let (x, weight) = (make(&mut random, [n, reads, d, h, w]), make(&mut random, shape));
+            let bias = numbers(&mut random, writes);
+            let inner = |t: &Tensor<Flex, 5>| t.clone().into_primitive().tensor();
+            let outer = |t| Tensor::<Flex, 5>::from_primitive(TensorPrimitive::Float(t));
+            let told = tensor::<Flex, 1>(bias.clone(), [writes], &Default::default()).into_primitive().tensor();
+            let y = outer(Flex::voxel_layer(kind, inner(&x), inner(&weight), Some(told)));
+            let gradient = make(&mut random, y.dims());
+            let of_x = outer(Flex::voxel_layer_input(kind, inner(&x), inner(&weight), inner(&gradient)));
+            let of_weight = outer(Flex::voxel_layer_weight(kind, inner(&x), inner(&weight), inner(&gradient)));
+
+            for (pass, read, expected) in [(Pass::Forward, &x, &y), (Pass::Input, &gradient, &of_x)] {
+                let call = LayerCall::new(kind, pass, x.dims(), y.dims(), pass == Pass::Forward);
+                let (read, weight) = (laid(read.clone()), values(arranged(kind, pass, weight.clone())));
+                let (mut found, words) = (vec![f32::NAN; expected.dims().iter().product()], call.dims.words());
+                let to = found.as_mut_ptr();
+                // SAFETY: the kernel's type; the arrays have the sizes that its dimensions say.
+                unsafe {
+                    host.run::<Layer>(call.name, call.threads, |kernel| {
+                        kernel(read.as_ptr(), weight.as_ptr(), bias.as_ptr(), to, words.as_ptr());
+                    });
+                }
+                let difference = apart(&found, &laid(expected.clone()));
+                assert!(difference < 1e-5, "{pass:?} of {case}: {difference:e}");
+            }
+
+            let call = LayerCall::new(kind, Pass::Weight, x.dims(), y.dims(), false);
+            let (fine, coarse) = if kind == Kind::Up2 { (gradient, x) } else { (x, gradient) };
+            let (fine, coarse, words) = (laid(fine), laid(coarse), call.dims.words());
+            let count: usize = shape.iter().product();
+            let mut sums = vec![f32::NAN; call.chunks() * count];
+            let to = sums.as_mut_ptr();
+            // SAFETY: as above.
+            unsafe {
+                host.run::<Weight>(call.name, call.threads, |kernel| {
+                    kernel(fine.as_ptr(), coarse.as_ptr(), to, words.as_ptr());
+                });
+            }
+            let found: Vec<f32> = (0..count).map(|i| sums.iter().skip(i).step_by(count).sum()).collect();
+            let difference = apart(&found, &values(of_weight));
+            assert!(difference < 1e-5, "weights of {case}: {difference:e}");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_norms_are_the_twins() {
+    type Sums = extern "C" fn(*const f32, *const f32, *const f32, *const f32, *const f32, *mut f32, *const i32);
+    type Gradient = extern "C" fn(
+        *const f32,
+        *const f32,
+        *const f32,
+        *const f32,
+        *const f32,
+        *const f32,
+        *const f32,
+        *mut f32,
+        *mut f32,
+        *const i32,
+    );
+    let Some(host) = Host::compile() else { return };
+    let mut random = chance(12);
+    let dims = [2, 5, 3, 4, 6];
+    let count: usize = dims.iter().product();
+    for (rectified, from_batch) in [(true, true), (true, false), (false, true)] {
+        let how = NormHow { rectified, from_batch, added: true };
+        let by = [1.0, 2.0, 1.0, 1.0]
+            .map(|more| -> Vec<f32> { numbers(&mut random, 5).into_iter().map(|v| v + more).collect() });
+        let tensors = [(); 3].map(|()| tensor::<Flex, 5>(numbers(&mut random, count), dims, &Default::default()));
+        let inner = |t: &Tensor<Flex, 5>| t.clone().into_primitive().tensor();
+        let [x, y, gradient] = tensors.each_ref().map(inner);
+        let told =
+            by.each_ref().map(|v| tensor::<Flex, 1>(v.clone(), [5], &Default::default()).into_primitive().tensor());
+        let expected = Flex::voxel_norm_gradients(x, told, y, gradient, how);
+
+        let what = NormDims::new(dims, how);
+        let words = what.words();
+        let [x, y, gradient] = tensors.map(laid);
+        let [mean, variance, gamma, _] = by.each_ref().map(|v| v.as_ptr());
+        let mut sums = vec![f32::NAN; what.chunks as usize * 10];
+        let (mut of_x, mut of_add) = (vec![f32::NAN; count], vec![f32::NAN; count]);
+        let (to, [to_x, to_add]) = (sums.as_mut_ptr(), [of_x.as_mut_ptr(), of_add.as_mut_ptr()]);
+        // SAFETY: the kernels' types; the arrays have the sizes that their dimensions say.
+        unsafe {
+            host.run::<Sums>("norm_sums", what.chunks as usize * 5, |kernel| {
+                kernel(x.as_ptr(), mean, variance, y.as_ptr(), gradient.as_ptr(), to, words.as_ptr());
+            });
+        }
+        let whole: Vec<f32> = (0..10).map(|i| sums.iter().skip(i).step_by(10).sum()).collect();
+        // SAFETY: as above.
+        unsafe {
+            host.run::<Gradient>("norm_gradient", count, |kernel| {
+                let (y, gradient, sums) = (y.as_ptr(), gradient.as_ptr(), whole.as_ptr());
+                kernel(x.as_ptr(), mean, variance, gamma, y, gradient, sums, to_x, to_add, words.as_ptr());
+            });
+        }
+        let of = |t| Tensor::<Flex, 5>::from_primitive(TensorPrimitive::Float(t));
+        let flat = |t| values(Tensor::<Flex, 1>::from_primitive(TensorPrimitive::Float(t)));
+        let add = expected.add.expect("something was added");
+        for (what, found, expected) in [
+            ("x", of_x, laid(of(expected.x))),
+            ("add", of_add, laid(of(add))),
+            ("beta", whole[..5].to_vec(), flat(expected.beta)),
+            ("gamma", whole[5..].to_vec(), flat(expected.gamma)),
+        ] {
+            let difference = apart(&found, &expected);
+            assert!(difference < 1e-5, "{what}, {how:?}: {difference:e}");
         }
     }
 }

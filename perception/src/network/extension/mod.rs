@@ -1,7 +1,7 @@
 //! A backend with kernels for voxels: the few operations that the network's time goes into, each with its gradient.
 //!
-//! [`VoxelBackend`] has burn's own operations by default, so wgpu needs no more than an empty `impl`, and CUDA a norm
-//! in one pass (`cuda.rs`). `Flex`, burn's CPU backend, gets kernels of ours (`flex.rs`). `Autodiff` over any such backend records them as steps of
+//! [`VoxelBackend`] has burn's own operations by default, so wgpu needs no more than an empty `impl`, CUDA has
+//! kernels of ours (`cuda`). `Flex`, burn's CPU backend, gets kernels of ours (`flex.rs`). `Autodiff` over any such backend records them as steps of
 //! its graph (`autodiff.rs`), so that training is plain burn.
 //!
 //! **Shapes:** activations `[N, C, D, H, W]`, statistics and norm parameters `[C]`, weights as `api::weight_dims`.
@@ -193,8 +193,9 @@ fn broad<B: Backend>(by_channel: Tensor<B, 1>) -> Tensor<B, 5> {
 }
 
 fn plain_sums<B: Backend>(x: Tensor<B, 5>) -> Tensor<B, 1> {
+    // One dimension after the other: a GPU has more to do at once than with a sum for each channel.
     let channels = x.dims()[1];
-    x.swap_dims(0, 1).reshape([channels as i32, -1]).sum_dim(1).reshape([channels])
+    x.sum_dim(4).sum_dim(3).sum_dim(2).sum_dim(0).reshape([channels])
 }
 
 fn plain_statistics<B: Backend>(x: Tensor<B, 5>) -> (Tensor<B, 1>, Tensor<B, 1>) {

@@ -70,7 +70,7 @@ pub struct PerceptionArgs {
     #[arg(long, value_name = "DIR", default_value = "out/perception")]
     pub out: PathBuf,
     /// Go on with the training in the folder, by its own recipe.
-    #[arg(long, conflicts_with_all = ["steps", "seed", "patients", "held_out", "frames", "edge", "rate", "mean"])]
+    #[arg(long, conflicts_with_all = ["steps", "seed", "patients", "held_out", "frames", "edge", "rate", "mean", "uses", "theatres", "kept"])]
     pub resume: bool,
     /// Stop after so many minutes of training, which begins once the held-out patients are grown, and keep what is needed to go on.
     #[arg(long, value_name = "M")]
@@ -99,6 +99,15 @@ pub struct PerceptionArgs {
     /// Share of the weights' mean that stays at each step [default: 0.998].
     #[arg(long, value_name = "S")]
     pub mean: Option<f64>,
+    /// Times that each frame is learnt from, about [default: 5].
+    #[arg(long, value_name = "N")]
+    pub uses: Option<f64>,
+    /// Theatres that removals are played in at once, 0.3 GB each [default: 4].
+    #[arg(long, value_name = "N")]
+    pub theatres: Option<usize>,
+    /// Frames of removals that are kept to learn from again, 12 MB each, and as many of scans alone [default: 192].
+    #[arg(long, value_name = "N")]
+    pub kept: Option<usize>,
     /// What trains.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     pub device: Device,
@@ -190,6 +199,9 @@ fn wanted(args: &PerceptionArgs) -> Recipe {
     t.mean = args.mean.unwrap_or(t.mean);
     recipe.patients.1 = args.patients.unwrap_or(recipe.patients.1);
     recipe.held_out.1 = args.held_out.unwrap_or(recipe.held_out.1);
+    recipe.uses = args.uses.unwrap_or(recipe.uses);
+    recipe.theatres = args.theatres.unwrap_or(recipe.theatres);
+    recipe.kept = args.kept.unwrap_or(recipe.kept);
     recipe
 }
 

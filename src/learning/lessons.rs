@@ -1,7 +1,7 @@
 //! Lessons for perception's training: sequences of removals, each learnt from a few times.
 //!
 //! A theatre costs more than a step, so that sequences are kept, and as many new ones taken as each is learnt from `uses` times; the
-//! oldest goes. Steps learn either from removals or from scans alone, which are of one frame. **Determinism:** the order follows from the stream and the
+//! oldest goes. The first step waits until a quarter of the room is taken. Steps learn either from removals or from scans alone, which are of one frame. **Determinism:** the order follows from the stream and the
 //! seed. **Allocation:** 10 MB a frame that is kept.
 
 use super::stream::Stream;
@@ -66,7 +66,9 @@ impl Lessons for Kept {
         self.asked += 1;
         let of_scans = draw(self.seed, "of scans", self.asked, 0) < self.scans;
         let lying = |kept: &Self| if of_scans { kept.alone.0.len() } else { kept.removals.0.len() };
-        while self.owed > 0.0 || lying(self) == 0 {
+        // The first steps choose among several too.
+        let few = |kept: &Self| kept.removals.frames() < kept.room / 4;
+        while self.owed > 0.0 || lying(self) == 0 || few(self) {
             self.take_new()?;
         }
         let shelf = if of_scans { &self.alone } else { &self.removals };

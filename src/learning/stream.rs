@@ -1,8 +1,8 @@
 //! Sequences without end, made on several threads and handed out in one order.
 //!
 //! `abreast` tables play one visit after the other; sequence n comes from table n mod `abreast`, so the order
-//! does not depend on threads. A thread serves its tables in turn through channels that hold one sequence
-//! each: whoever does not take them stops the work, and memory is bounded by `abreast` theatres and two
+//! does not depend on threads. A thread serves its tables in turn through channels that hold a few sequences
+//! each: whoever does not take them stops the work, and memory is bounded by `abreast` theatres and nine
 //! sequences a table. **No deadlock:** a thread makes its sequences in the order in which they are asked for.
 
 use super::patients::Patients;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Sequences that wait at a table.
-const WAITING: usize = 1;
+/// Sequences that wait at a table: so many that none is waited for while a table sets up its next theatre.
+const WAITING: usize = 8;
 
 /// The sequences of some patients.
 pub struct Stream {

@@ -24,15 +24,19 @@ use bregma_perception::model::file::{ModelFile, Stored};
 use bregma_perception::network::VoxelAutodiffBackend;
 use bregma_perception::perceive::inputs::inputs_digest;
 use bregma_perception::perceive::network::{DEFAULT_SHAPE, OUTPUT_NAMES};
-use bregma_perception::train::{self, Checkpoint, Lesson, Loss, Scored, Trainer, score};
+use bregma_perception::train::{self, Checkpoint, Lesson, Lessons, Loss, Prepared, Scored, TrainError, Trainer, score};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Steps that one entry of the log is of.
 const ENTRY: u64 = 25;
 /// Steps from score to score.
 const SCORED: u64 = 250;
+/// Steps whose lessons wait.
+const AHEAD: usize = 2;
 /// From checkpoint to checkpoint, s.
 const KEPT_S: f64 = 600.0;
 
@@ -56,6 +60,8 @@ pub struct Recipe {
     pub uses: f64,
     /// Share of the steps that learn from scans alone.
     pub scans: f64,
+    /// Theatres that removals are played in at once.
+    pub theatres: usize,
 }
 
 impl Default for Recipe {
@@ -69,6 +75,7 @@ impl Default for Recipe {
             kept: 192,
             uses: 5.0,
             scans: 0.25,
+            theatres: 4,
         }
     }
 }
@@ -89,7 +96,8 @@ impl Recipe {
         inside("frames", self.frames as f64, 2.0, 64.0)?;
         inside("kept", self.kept as f64, self.frames as f64, 1e6)?;
         inside("uses", self.uses, 1.0, 1e3)?;
-        inside("scans", self.scans, 0.0, 0.9)
+        inside("scans", self.scans, 0.0, 0.9)?;
+        inside("theatres", self.theatres as f64, 1.0, 256.0)
     }
 }
 
@@ -159,7 +167,7 @@ impl Training<'_> {
         let Self { folder, recipe, .. } = self;
         let kept_at = folder.join("training.ckpt");
         let left = self.resume.then(|| read(&kept_at)).transpose()?;
-        let (mut seconds, mut entries) = left.as_ref().map_or((0.0, Vec::new()), |l| (l.seconds, l.entries.clone()));
+        let (seconds, entries) = left.as_ref().map_or((0.0, Vec::new()), |l| (l.seconds, l.entries.clone()));
         let mut trainer = match left {
             Some(left) => Trainer::<B>::resume(recipe.training, DEFAULT_SHAPE, device, left.checkpoint)
                 .with_context(|| format!("{} cannot be gone on from", kept_at.display()))?,
@@ -167,21 +175,43 @@ impl Training<'_> {
         };
         let pool = Pool::new(self.threads).context("no threads to score with")?;
         let held_out = self.held_out(hear)?;
-        let mut lessons = self.lessons(trainer.steps())?;
+        let lessons = self.lessons(trainer.steps())?;
         hear(Heard::Begins(trainer.steps(), recipe.training.steps));
+        std::thread::scope(|scope| {
+            // The next steps' lessons are made beside a step.
+            let (to, prepared) = sync_channel(AHEAD);
+            let steps = trainer.steps()..recipe.training.steps;
+            scope.spawn(move || prepare(lessons, &recipe.training, steps, &to));
+            self.learn(&mut trainer, &prepared, (seconds, entries), device_name, (&pool, &held_out), hear)
+        })?;
+        Ok(trainer.ended())
+    }
+
+    /// Steps until all are made or the time is over.
+    fn learn<B: VoxelAutodiffBackend>(
+        &self,
+        trainer: &mut Trainer<B>,
+        prepared: &Receiver<Result<Prepared, TrainError>>,
+        (mut seconds, mut entries): (f64, Vec<Entry>),
+        device_name: &str,
+        (pool, held_out): (&Pool, &[Lesson]),
+        hear: &(dyn Fn(Heard<'_>) + Sync),
+    ) -> anyhow::Result<()> {
+        let recipe = &self.recipe;
         let (clock, begun_at) = (RealClock::start(), seconds);
         let start = clock.now();
         let elapsed = || clock.now().since(start).map_or(0.0, |d| d.secs_f64());
         let mut kept_last = 0.0;
         let mut losses: Vec<Loss> = Vec::new();
         while !trainer.ended() {
-            losses.push(trainer.step(&mut lessons)?);
+            let prepared = prepared.recv().context("nobody makes lessons any more")??;
+            losses.push(trainer.step(prepared)?);
             hear(Heard::Step);
             let step = trainer.steps();
             seconds = begun_at + elapsed();
-            if step % ENTRY == 0 || trainer.ended() {
-                let scored = (step % SCORED == 0 || trainer.ended())
-                    .then(|| score(&trainer.model(), &pool, &held_out, ROI_SPACING_MM))
+            if step.is_multiple_of(ENTRY) || trainer.ended() {
+                let scored = (step.is_multiple_of(SCORED) || trainer.ended())
+                    .then(|| score(&trainer.model(), pool, held_out, ROI_SPACING_MM))
                     .transpose()?;
                 let rate = recipe.training.rate_at(step.saturating_sub(1));
                 entries.push(Entry { step, seconds, rate, loss: mean(&losses), scored });
@@ -191,13 +221,13 @@ impl Training<'_> {
             let over = self.minutes.is_some_and(|minutes| elapsed() > 60.0 * minutes);
             if over || trainer.ended() || elapsed() - kept_last > KEPT_S {
                 kept_last = elapsed();
-                self.keep(&trainer, seconds, &entries, device_name, &pool, &held_out)?;
+                self.keep(trainer, seconds, &entries, device_name, pool, held_out)?;
             }
             if over {
                 break;
             }
         }
-        Ok(trainer.ended())
+        Ok(())
     }
 
     fn settings(&self) -> PatientSettings {
@@ -210,8 +240,14 @@ impl Training<'_> {
         let heard = |_, _| hear(Heard::Patient(count));
         let patients = Patients::prepare(patients::cache(), first, count, &self.settings(), self.threads, heard)?;
         let none = super::dropout::Dropout { t1c: 0.0, flair: 0.0, t1: 0.0, t2: 0.0, video: 0.0 };
-        let settings =
-            Settings { seed: 0, sequences: 2, dropout: none, frames: self.recipe.frames, ..Settings::default() };
+        let settings = Settings {
+            seed: 0,
+            sequences: 2,
+            abreast: patients.count().min(8),
+            dropout: none,
+            frames: self.recipe.frames,
+            ..Settings::default()
+        };
         let count = 2 * patients.count();
         let mut stream = Stream::start(Config::demo()?, patients, &settings, self.threads)?;
         let made = (0..count).map(|_| {
@@ -222,12 +258,12 @@ impl Training<'_> {
     }
 
     fn lessons(&self, step: u64) -> anyhow::Result<Kept> {
-        let Recipe { training, patients: (first, count), frames, kept, uses, scans, .. } = self.recipe;
+        let Recipe { training, patients: (first, count), frames, kept, uses, scans, theatres, .. } = self.recipe;
         let patients = Patients::on_demand(patients::cache(), first, count, &self.settings())?;
         // Theatres begin anew where a training goes on: others than before.
         let seed = training.seed.wrapping_mul(1_000_003).wrapping_add(step);
         // As many frames of scans alone as their share of the steps takes, over a visit's removals.
-        let learning = Settings { seed, frames, abreast: 4, ..Settings::default() };
+        let learning = Settings { seed, frames, abreast: theatres, ..Settings::default() };
         let removals = (learning.sequences * frames) as f64;
         let settings = Settings { scans: (removals * scans / (1.0 - scans)).ceil() as usize, ..learning };
         let stream = Stream::start(Config::demo()?, patients, &settings, self.threads)?;
@@ -274,6 +310,23 @@ impl Training<'_> {
         }
         whole::write(&folder.join("network.bregma"), &file.to_bytes()?)?;
         whole::write(&folder.join("network.md"), card.as_bytes())
+    }
+}
+
+/// Makes what those steps learn from, until nobody takes it any more.
+fn prepare(
+    mut lessons: Kept,
+    settings: &train::Settings,
+    steps: Range<u64>,
+    to: &SyncSender<Result<Prepared, TrainError>>,
+) {
+    for step in steps {
+        let taken = lessons.next(settings.frames).map_err(TrainError::NoLesson);
+        let made = taken.and_then(|lessons| Prepared::of(settings, step, &lessons));
+        let sound = made.is_ok();
+        if to.send(made).is_err() || !sound {
+            return;
+        }
     }
 }
 
@@ -338,7 +391,7 @@ fn mean(losses: &[Loss]) -> Loss {
 
 /// The model card.
 fn card(recipe: &Recipe, steps: u64, seconds: f64, device: &str, scored: Option<(u64, Scored)>) -> String {
-    let Recipe { training, patients, held_out, core_ml, frames, kept, uses, scans } = recipe;
+    let Recipe { training, patients, held_out, core_ml, frames, kept, uses, scans, .. } = recipe;
     let mut out = String::from("# The network that keeps the margin\n\n");
     let _ = writeln!(
         out,

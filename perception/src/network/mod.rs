@@ -265,10 +265,11 @@ impl Random {
         ((self.share() * n as f64) as usize).min(n.saturating_sub(1))
     }
 
-    /// Of mean 0 and variance 1 (Box and Muller 1958).
-    pub(crate) fn normal(&mut self) -> f32 {
+    /// Two of mean 0 and variance 1 (Box and Muller 1958).
+    pub(crate) fn normals(&mut self) -> [f32; 2] {
         let (far, round) = (1.0 - self.share(), self.share() * std::f64::consts::TAU);
-        ((-2.0 * libm::log(far)).sqrt() * libm::cos(round)) as f32
+        let (sine, cosine) = libm::sincos(round);
+        [cosine, sine].map(|part| ((-2.0 * libm::log(far)).sqrt() * part) as f32)
     }
 }
 

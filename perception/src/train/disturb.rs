@@ -141,17 +141,24 @@ impl Scan {
             (middle, 3.0 + 7.0 * random.share() as f32)
         });
         let (mut times, mut plus) = (Vec::with_capacity(voxels), Vec::with_capacity(voxels));
+        // A sum of one wave along each axis.
+        let wave = |[phase, turns]: [f32; 2], c: usize| libm::cosf(phase + turns * TAU * c as f32 / edge as f32);
+        let waves = waves.map(|of| (0..edge).map(|c| libm::expf(shading * wave(of, c) / 3.0)).collect::<Vec<_>>());
+        let mut noises = [0.0; 2];
         for i in 0..voxels {
-            let at = [i % edge, i / edge % edge, i / (edge * edge)].map(|c| c as f32);
-            let wave: f32 = (0..3).map(|a| libm::cosf(waves[a][0] + waves[a][1] * TAU * at[a] / edge as f32)).sum();
-            let mut time = libm::expf(shading * wave / 3.0);
+            let place = [i % edge, i / edge % edge, i / (edge * edge)];
+            let at = place.map(|c| c as f32);
+            let mut time = waves[0][place[0]] * waves[1][place[1]] * waves[2][place[2]];
             if let Some((middle, radius)) = void {
                 let far = (0..3).map(|a| (at[a] - middle[a]).powi(2)).sum::<f32>().sqrt() / radius;
                 time *= 1.0 - 0.9 * libm::expf(-far * far);
             }
             let stripe = spike.map_or(0.0, |(along, by)| by * libm::cosf((0..3).map(|a| along[a] * at[a]).sum()));
+            if i % 2 == 0 {
+                noises = random.normals();
+            }
             times.push(time);
-            plus.push(stripe + noise * random.normal());
+            plus.push(stripe + noise * noises[i % 2]);
         }
         Self {
             gain: libm::expf(how.gain * random.next()),

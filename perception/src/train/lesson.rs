@@ -3,6 +3,7 @@
 use super::OUTPUTS;
 use crate::network::Random;
 use crate::perceive::inputs::INPUTS;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Cubes are cut around a voxel this near to the core's surface, mm; where there is none, anywhere.
@@ -193,18 +194,26 @@ pub(super) fn together(lessons: &[Lesson]) -> Result<Batch, BadLesson> {
         return Err(BadLesson::Unlike { lessons: lessons.len(), frames });
     }
     let voxels = edge.pow(3);
-    let mut batch = Batch { channels: Vec::new(), truth: Vec::new(), margin: Vec::new(), voxels };
-    for frame in 0..frames {
-        for lesson in lessons {
-            let part = |of: usize| frame * of * voxels..(frame + 1) * of * voxels;
-            batch.channels.extend_from_slice(&lesson.channels[part(INPUTS)]);
-            batch.margin.extend_from_slice(&lesson.margin[part(1)]);
+    let volumes = frames * lessons.len();
+    let mut batch = Batch {
+        channels: vec![0.0; volumes * INPUTS * voxels],
+        truth: vec![0; volumes * OUTPUTS * voxels],
+        margin: vec![0.0; volumes * voxels],
+        voxels,
+    };
+    let channels = batch.channels.par_chunks_exact_mut(INPUTS * voxels);
+    let (truth, margin) =
+        (batch.truth.par_chunks_exact_mut(OUTPUTS * voxels), batch.margin.par_chunks_exact_mut(voxels));
+    channels.zip(truth).zip(margin).enumerate().for_each(|(volume, ((channels, truth), margin))| {
+        let (frame, lesson) = (volume / lessons.len(), &lessons[volume % lessons.len()]);
+        let part = |of: usize| frame * of * voxels..(frame + 1) * of * voxels;
+        channels.copy_from_slice(&lesson.channels[part(INPUTS)]);
+        margin.copy_from_slice(&lesson.margin[part(1)]);
+        for (output, truth) in truth.chunks_exact_mut(voxels).enumerate() {
             let labels = &lesson.residual[part(1)];
-            for output in 0..OUTPUTS {
-                batch.truth.extend(labels.iter().map(|label| u8::from(is(output, *label))));
-            }
+            truth.iter_mut().zip(labels).for_each(|(truth, label)| *truth = u8::from(is(output, *label)));
         }
-    }
+    });
     Ok(batch)
 }
 

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  Lessons ─► cut, turned, disturbed ─► Network (burn, any backend) ─► loss ─► AdamW ─► mean of the weights ─► Model
-//!   (the caller's)      (lesson, disturb)                              (loss)             (mean)
+//!   (the caller's)      (prepared)                                  (loss)             (mean)
 //! ```
 //! A [`Lesson`] is T frames of one removal with the truth beside them; where they come from is a trait, [`Lessons`], since
-//! nothing here knows the digital patient. Each step takes a few, backpropagates through all T frames of each, and moves the weights;
+//! nothing here knows the digital patient. Each step takes a few, [`Prepared`] while the steps before it are made, backpropagates through all T frames of each, and moves the weights;
 //! what is kept is the exponential mean of the weights (B. T. Polyak and A. B. Juditsky, SIAM J. Control Optim. 30, 1992). The
 //! norms' statistics are those of batches at first and stand still afterwards, so that what is trained becomes what runs: batches are small, and
 //! those of scans alone are unlike those of removals.
@@ -18,6 +18,7 @@ mod disturb;
 mod lesson;
 mod loss;
 mod mean;
+mod prepared;
 mod score;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod tests;
 pub use disturb::Disturbing;
 pub use lesson::{BadLesson, Lesson, Lessons};
 pub use loss::{Loss, Weights};
+pub use prepared::Prepared;
 pub use score::{Score, Scored, score};
 
 use crate::model::{Model, ModelFault, Shape};
@@ -268,30 +270,24 @@ impl<B: VoxelAutodiffBackend> Trainer<B> {
         self.step >= self.settings.steps
     }
 
-    /// One step, with lessons from there.
+    /// One step.
     ///
     /// # Errors
-    /// No lesson, one that is none, or a loss that is no number.
-    pub fn step(&mut self, lessons: &mut dyn Lessons) -> Result<Loss, TrainError> {
+    /// A loss that is no number.
+    pub fn step(&mut self, prepared: Prepared) -> Result<Loss, TrainError> {
         let settings = self.settings;
-        let mut random = Random::new(settings.seed ^ self.step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let mut taken = Vec::new();
-        for lesson in lessons.next(settings.frames).map_err(TrainError::NoLesson)? {
-            lesson.check()?;
-            let mut cut = lesson.cut(settings.edge, &mut random).turned(&mut random);
-            settings.disturbing.apply(&mut cut, &mut random);
-            taken.push(cut);
-        }
-        let batch = lesson::together(&taken)?;
-        let (frames, edge, n) = (taken[0].frames, taken[0].edge, taken.len());
+        let mut random = Random::new(drawn(settings.seed, self.step, 0));
+        let Prepared { mut batch, frames, lessons: n, edge } = prepared;
         let still = self.step as f64 >= (1.0 - settings.frozen) * settings.steps as f64;
         let statistics = if still { Statistics::Frozen } else { Statistics::OfBatch };
         self.network = self.network.clone().with_statistics(statistics);
 
         let shape = self.network.shape();
         let dims = |channels| [frames * n, channels, edge, edge, edge];
-        let mut input = tensor::<B, 5>(batch.channels.clone(), dims(shape.inputs), &self.device);
-        if random.share() < settings.against {
+        let against = random.share() < settings.against;
+        let channels = if against { batch.channels.clone() } else { std::mem::take(&mut batch.channels) };
+        let mut input = tensor::<B, 5>(channels, dims(shape.inputs), &self.device);
+        if against {
             let by = settings.against_by * random.share() as f32;
             let asked = input.clone().require_grad();
             let (logits, _) = self.network.sequence(asked.clone(), frames, None);
@@ -339,6 +335,11 @@ impl<B: VoxelAutodiffBackend> Trainer<B> {
         checkpoint.digest = checkpoint.of_parts();
         Ok(checkpoint)
     }
+}
+
+/// A seed for what is drawn for one thing at one step.
+const fn drawn(seed: u64, step: u64, thing: u64) -> u64 {
+    seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ thing.wrapping_mul(0xD1B5_4A32_D192_ED03)
 }
 
 fn optimiser<B: VoxelAutodiffBackend>(settings: &Settings) -> OptimizerAdaptor<AdamW, Network<B>, B> {

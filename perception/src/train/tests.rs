@@ -37,8 +37,8 @@ fn ball(seed: u64) -> Lesson {
             _ => 0,
         };
         let channel = |c: usize| (frame * INPUTS + c) * voxels + at;
-        lesson.channels[channel(0)] = [0.0, -1.5, 0.0, 0.0, 2.5][label] + 0.3 * random.normal();
-        lesson.channels[channel(1)] = if label == 0 { 0.0 } else { 2.0 } + 0.3 * random.normal();
+        lesson.channels[channel(0)] = [0.0, -1.5, 0.0, 0.0, 2.5][label] + 0.3 * random.normals()[0];
+        lesson.channels[channel(1)] = if label == 0 { 0.0 } else { 2.0 } + 0.3 * random.normals()[0];
         lesson.channels[channel(2)] = f32::from(u8::from(gone && label > 0));
         lesson.residual[i] = if gone { 0 } else { label as u8 };
         if matches!(lesson.residual[i], 1 | 4) {
@@ -77,10 +77,15 @@ fn trainer(settings: Settings) -> Trainer<Train> {
     Trainer::new(settings, SMALL, Default::default()).expect("settings within range")
 }
 
+fn step(trainer: &mut Trainer<Train>, lessons: &mut dyn Lessons) -> Result<Loss, TrainError> {
+    let settings = trainer.settings;
+    let lessons = lessons.next(settings.frames).map_err(TrainError::NoLesson)?;
+    trainer.step(Prepared::of(&settings, trainer.steps(), &lessons)?)
+}
+
 fn run(trainer: &mut Trainer<Train>, from: u64, until: u64) -> Vec<f64> {
     let mut balls = Balls(1000 * from);
-    let losses = (trainer.steps()..until).map(|_| trainer.step(&mut balls).expect("a step").total);
-    losses.collect()
+    (trainer.steps()..until).map(|_| step(trainer, &mut balls).expect("a step").total).collect()
 }
 
 #[test]
@@ -226,17 +231,25 @@ fn what_is_no_lesson_and_no_setting_is_refused_in_words() {
     assert_eq!(edge, "training setting edge is 50; a multiple of 8 from 16 to 64 is right");
     let rate = refused(Settings { rate: f64::NAN, ..Settings::default() });
     assert_eq!(rate, "training setting rate is NaN; 0.00000001 to 1 is right");
+    let unlike = [ball(1), ball(2).cut(16, &mut Random::new(1))].map(Arc::new);
+    let why = Prepared::of(&Settings { edge: 24, ..settings(3) }, 0, &unlike).expect_err("unlike").to_string();
+    assert!(why.starts_with("a step of 2 lessons that are not alike: 2 frames the first"), "{why}");
+    let why = Prepared::of(&settings(3), 0, &[]).expect_err("none").to_string();
+    assert!(why.starts_with("a step of 0 lessons"), "{why}");
     let mut apart = trainer(settings(3));
-    let mut one = Balls(0);
-    apart.step(&mut one).expect("sound so far");
-    struct None_;
-    impl Lessons for None_ {
-        fn next(&mut self, _: usize) -> Result<Vec<Arc<Lesson>>, Box<dyn std::error::Error + Send + Sync>> {
-            Err("the theatre is closed".into())
-        }
-    }
-    let why = apart.step(&mut None_).expect_err("no lesson").to_string();
-    assert_eq!(why, "no lesson: the theatre is closed");
+    let mut wild = Prepared::of(&settings(3), 0, &[Arc::new(ball(1))]).expect("sound so far");
+    wild.batch.channels[7] = f32::NAN;
+    let why = apart.step(wild).expect_err("it comes apart").to_string();
+    assert_eq!(why, "at step 0 the loss is NaN: the training has come apart; a lower rate is right");
+}
+
+#[test]
+fn what_a_step_learns_from_follows_from_the_seed_and_the_step() {
+    let settings = Settings { disturbing: Disturbing::default(), ..settings(3) };
+    let lessons = [ball(1), ball(2)].map(Arc::new);
+    let of = |step| Prepared::of(&settings, step, &lessons).expect("sound").batch.channels;
+    assert_eq!(of(4), of(4));
+    assert_ne!(of(4), of(5));
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! ```text
 //!  visits of other patients ─► frames ─┬► Features, as they are and disturbed ─► Likeness
 //!                                      ├► logits against the truth ────────────► temperature
-//!                                      └► Perceive, for several intervals ─► scenes against the truth ─► Interval
+//!                                      └► Perceive, for several offsets and intervals ─► scenes against the truth ─► offset, Interval
 //! ```
-//! **Temperature:** by the likelihood of voxels within 10 mm of the core's surface. **Interval:** of several pairs of probabilities the one that comes out
+//! **Offset:** what is added to logits so that the margin's error is least, patients counting alike: a network that learns overlap leaves thin remains
+//! out, and a margin ends at those. //! **Temperature:** by the likelihood of voxels within 10 mm of the core's surface. **Interval:** of several pairs of probabilities the one that comes out
 //! narrowest; its factor is the nine-tenths quantile of error over stated half-width, patients counting alike, wall and tip
 //! together. Coverage is promised for patients drawn as these are (split conformal prediction). **Seeds:** of the
 //! seeds for learning, apart from those that are learnt from and scored on; no claim is made on them. Home world alone.
@@ -40,8 +41,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What may be added to logits.
+const OFFSETS: [f32; 5] = [0.0, 1.5, 3.0, 4.5, 6.0];
 /// Logits whose surfaces an interval may reach to, either way.
-const LEVELS: [f32; 5] = [0.5, 1.0, 1.5, 2.5, 4.0];
+const LEVELS: [f32; 4] = [0.5, 1.0, 2.0, 4.0];
 /// Strata that visits have: kinds of place, depths, and what is left.
 const OF_VISITS: usize = 10;
 /// Share of places that an interval is to hold.
@@ -97,20 +100,29 @@ pub struct Beside {
     pub margin_mm: [f64; 2],
 }
 
-/// A place, and the half-width that each level states there, mm.
+/// A scene by offset and level.
+type Scenes = [[Arc<Scene>; LEVELS.len()]; OFFSETS.len()];
+
+/// A place: its error by offset, and the half-width that each level states there, mm.
 struct Compared {
-    error_mm: f64,
-    halves_mm: [f32; LEVELS.len()],
+    errors_mm: [f64; OFFSETS.len()],
+    halves_mm: [[f32; LEVELS.len()]; OFFSETS.len()],
     strata: [&'static str; 6],
 }
 
-/// A frame: of the network and of the classical estimator.
+/// Overlap, and the margin's error as a mean over places, mm.
+#[derive(Clone, Copy)]
+struct Scored {
+    dice: f64,
+    margin_mm: f64,
+}
+
+/// A frame: of the network by offset, and of the classical estimator.
 #[derive(Clone, Copy)]
 struct OfFrame {
     left_ml: f64,
-    dice: [f64; 2],
-    /// A mean over places.
-    margin_mm: [f64; 2],
+    network: [Scored; OFFSETS.len()],
+    classical: Scored,
 }
 
 /// One patient.
@@ -214,16 +226,16 @@ fn visit(
                 }
             }
             let scenes = watching.scenes(frame)?;
-            let truth = world.truth_of(&scenes[0]);
-            let classical = watching.classical.as_ref().context("it sees every frame")?;
-            let both = [&scenes[0], classical].map(|scene| by_scene(scene, &truth));
+            let truth = world.truth_of(&scenes[0][0]);
+            let scored = |scene: &Scene| {
+                let said = by_scene(scene, &truth);
+                let (sum, n) = said.everywhere();
+                Scored { dice: said.dice, margin_mm: sum / n.max(1) as f64 }
+            };
             found.frames.push(OfFrame {
                 left_ml: truth.residual_core_ml,
-                dice: both.map(|said| said.dice),
-                margin_mm: both.map(|said| {
-                    let (sum, n) = said.everywhere();
-                    sum / n.max(1) as f64
-                }),
+                network: scenes.each_ref().map(|levels| scored(&levels[0])),
+                classical: scored(watching.classical.as_ref().context("it sees every frame")?),
             });
             found.places.extend(truth.places.iter().map(|place| compared(place, &scenes, &truth)));
             Ok(())
@@ -232,10 +244,12 @@ fn visit(
     Ok(found)
 }
 
-fn compared(place: &Place, scenes: &[Arc<Scene>; LEVELS.len()], truth: &SceneTruth) -> Compared {
+fn compared(place: &Place, scenes: &Scenes, truth: &SceneTruth) -> Compared {
+    let halves =
+        |levels: &[Arc<Scene>; LEVELS.len()]| levels.each_ref().map(|scene| scene.interval_mm(place.voxel) as f32);
     Compared {
-        error_mm: place.error_mm(scenes[0].margin_mm(place.voxel)),
-        halves_mm: std::array::from_fn(|level| scenes[level].interval_mm(place.voxel) as f32),
+        errors_mm: scenes.each_ref().map(|levels| place.error_mm(levels[0].margin_mm(place.voxel))),
+        halves_mm: scenes.each_ref().map(halves),
         strata: strata_of(place, truth, 0.0, false),
     }
 }
@@ -249,7 +263,7 @@ fn logit_of(bin: usize) -> f64 {
     (2.0 * (bin as f64 + 0.5) / LOGIT_BINS as f64 - 1.0) * f64::from(LOGIT_MAX)
 }
 
-/// A network at work, and perceive on what it says, once for each level.
+/// A network at work, and perceive on what it says, once for each offset and level.
 struct Watching {
     plan: Plan,
     pool: Pool,
@@ -271,10 +285,12 @@ impl Watching {
     fn new(model: &Model, config: &Config, visit: &Visit) -> anyhow::Result<Self> {
         let plan = Plan::new(model, ROI_EDGE, Precision::F32, None)?;
         let said = Arc::new(Mutex::new(vec![0.0; ROI_VOXELS]));
-        let perceive = LEVELS.map(|level| {
-            let echo = Echo { said: Arc::clone(&said), between: [-level, level].map(share_of) };
+        let variants = OFFSETS.iter().flat_map(|offset| LEVELS.iter().map(move |level| (*offset, *level)));
+        let perceive = variants.map(|(offset, level)| {
+            let echo = Echo { said: Arc::clone(&said), offset, between: [-level, level].map(share_of) };
             session::perceive(config, Box::new(echo), Box::new(DistanceTransform::new([ROI_EDGE; 3])))
         });
+        let perceive = perceive.collect();
         let (volumes, anatomy) = visit.known();
         let mut input = perceive::In::default();
         input.anatomy.set(1, Arc::clone(anatomy));
@@ -288,7 +304,7 @@ impl Watching {
             state,
             said,
             logits,
-            perceive: perceive.into(),
+            perceive,
             beside,
             classical: None,
             volumes: volumes.to_vec(),
@@ -326,14 +342,15 @@ impl Watching {
         &self.logits[..ROI_VOXELS]
     }
 
-    /// One for each level, of the frame that was seen last.
-    fn scenes(&mut self, frame: &RoiFrame) -> anyhow::Result<[Arc<Scene>; LEVELS.len()]> {
+    /// One for each offset and level, of the frame that was seen last.
+    fn scenes(&mut self, frame: &RoiFrame) -> anyhow::Result<Scenes> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).copy_from_slice(&self.logits[..ROI_VOXELS]);
         let first = !std::mem::replace(&mut self.asked, true);
         self.show_scans(first);
         let scenes = self.perceive.iter_mut().map(|perceive| scene_of(perceive, frame, &self.input));
         let scenes: Vec<_> = scenes.collect::<anyhow::Result<_>>()?;
-        scenes.try_into().map_err(|_| anyhow::anyhow!("a scene of each level"))
+        let (levels, _) = scenes.as_chunks::<{ LEVELS.len() }>();
+        levels.to_vec().try_into().map_err(|_| anyhow::anyhow!("a scene of each offset and level"))
     }
 }
 
@@ -346,6 +363,7 @@ fn scene_of(perceive: &mut Perceive, frame: &RoiFrame, input: &perceive::In) -> 
 /// Says what a network has said.
 struct Echo {
     said: Arc<Mutex<Vec<f32>>>,
+    offset: f32,
     between: [u8; 2],
 }
 
@@ -356,7 +374,7 @@ impl Estimator for Echo {
 
     fn estimate(&mut self, _: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        residual.iter_mut().zip(said.iter()).for_each(|(residual, logit)| *residual = share_of(*logit));
+        residual.iter_mut().zip(said.iter()).for_each(|(residual, logit)| *residual = share_of(*logit + self.offset));
         Ok(())
     }
 
@@ -366,11 +384,17 @@ impl Estimator for Echo {
 }
 
 fn fitted(found: &[Found], likeness: Likeness) -> anyhow::Result<Calibrated> {
+    let seen: Vec<&Found> = found.iter().filter(|one| !one.places.is_empty()).collect();
+    let error_mm = |offset: usize| {
+        let of = |one: &Found| one.places.iter().map(|p| p.errors_mm[offset]).sum::<f64>() / one.places.len() as f64;
+        seen.iter().map(|one| of(one)).sum::<f64>() / seen.len() as f64
+    };
+    let offset = (0..OFFSETS.len()).min_by(|a, b| error_mm(*a).total_cmp(&error_mm(*b))).context("offsets to try")?;
     let loss = |temperature: f64| {
         let of_one = |one: &Found| {
             let (mut sum, mut n) = (0.0, 0);
             for (bin, [other, core]) in one.logits.iter().enumerate() {
-                let logit = logit_of(bin) / temperature;
+                let logit = (logit_of(bin) + f64::from(OFFSETS[offset])) / temperature;
                 // −ln σ(x) = ln(1 + e^−x).
                 sum += *core as f64 * (-logit).exp().ln_1p() + *other as f64 * logit.exp().ln_1p();
                 n += other + core;
@@ -382,11 +406,10 @@ fn fitted(found: &[Found], likeness: Likeness) -> anyhow::Result<Calibrated> {
     };
     let tried = TEMPERATURES.map(|n| 0.02 * f64::from(n)).map(|t| (loss(t), t));
     let (best, temperature) = tried.min_by(|a, b| a.0.total_cmp(&b.0)).context("temperatures to try")?;
-    let seen: Vec<&Found> = found.iter().filter(|one| !one.places.is_empty()).collect();
     let levels = (0..LEVELS.len()).filter_map(|level| {
-        let factor = quantile(&seen, level)?;
+        let factor = quantile(&seen, offset, level)?;
         let width = |one: &Found| {
-            one.places.iter().map(|p| 2.0 * factor * f64::from(p.halves_mm[level])).sum::<f64>()
+            one.places.iter().map(|p| 2.0 * factor * f64::from(p.halves_mm[offset][level])).sum::<f64>()
                 / one.places.len() as f64
         };
         Some((seen.iter().map(|one| width(one)).sum::<f64>() / seen.len() as f64, level, factor))
@@ -395,18 +418,18 @@ fn fitted(found: &[Found], likeness: Likeness) -> anyhow::Result<Calibrated> {
         levels.min_by(|a, b| a.0.total_cmp(&b.0)).context("no place of a wall was seen in any visit")?;
     let reach = LEVELS[level] / temperature as f32;
     let interval = Interval { between: [-reach, reach].map(share_of), factor: factor as f32 };
-    let trust = Trust { temperature: temperature as f32, interval: Some(interval) };
+    let trust = Trust { offset: OFFSETS[offset], temperature: temperature as f32, interval: Some(interval) };
     // A visit has neither a newer MRI nor faults: of those nothing is known here.
     let within = STRATA[..OF_VISITS].iter().filter_map(|stratum| {
         let shares = seen.iter().filter_map(|one| {
             let of = || one.places.iter().filter(|place| place.strata.contains(stratum));
-            let inside = of().filter(|p| p.error_mm <= factor * f64::from(p.halves_mm[level])).count();
+            let inside = of().filter(|p| p.errors_mm[offset] <= factor * f64::from(p.halves_mm[offset][level])).count();
             (of().count() > 0).then(|| inside as f64 / of().count() as f64)
         });
         let shares: Vec<f64> = shares.collect();
         (!shares.is_empty()).then(|| (*stratum, shares.iter().sum::<f64>() / shares.len() as f64))
     });
-    let beside = beside(found);
+    let beside = beside(found, offset);
     Ok(Calibrated {
         beside,
         trust,
@@ -418,7 +441,7 @@ fn fitted(found: &[Found], likeness: Likeness) -> anyhow::Result<Calibrated> {
     })
 }
 
-fn beside(found: &[Found]) -> Vec<Beside> {
+fn beside(found: &[Found], offset: usize) -> Vec<Beside> {
     let sizes = [(STRATA[7], 5.0, f64::INFINITY), (STRATA[8], 1.0, 5.0), (STRATA[9], 0.0, 1.0)];
     let of = |(left, from, to): (&'static str, f64, f64)| {
         let each: Vec<Vec<_>> = found
@@ -432,8 +455,8 @@ fn beside(found: &[Found]) -> Vec<Beside> {
         (!each.is_empty()).then(|| Beside {
             left,
             frames: each.iter().map(Vec::len).sum(),
-            dice: [0, 1].map(|by| mean(&|f| f.dice[by])),
-            margin_mm: [0, 1].map(|by| mean(&|f| f.margin_mm[by])),
+            dice: [mean(&|f| f.network[offset].dice), mean(&|f| f.classical.dice)],
+            margin_mm: [mean(&|f| f.network[offset].margin_mm), mean(&|f| f.classical.margin_mm)],
         })
     };
     sizes.into_iter().filter_map(of).collect()
@@ -441,9 +464,9 @@ fn beside(found: &[Found]) -> Vec<Beside> {
 
 /// The least factor by which nine of ten places lie within, patients counting alike; one more patient, of whom nothing is known, would have
 /// all of hers outside.
-fn quantile(seen: &[&Found], level: usize) -> Option<f64> {
+fn quantile(seen: &[&Found], offset: usize, level: usize) -> Option<f64> {
     let weight = 1.0 / (seen.len() + 1) as f64;
-    let ratio = |p: &Compared| p.error_mm / f64::from(p.halves_mm[level]).max(1e-3);
+    let ratio = |p: &Compared| p.errors_mm[offset] / f64::from(p.halves_mm[offset][level]).max(1e-3);
     let mut ratios: Vec<(f64, f64)> =
         seen.iter().flat_map(|one| one.places.iter().map(|p| (ratio(p), weight / one.places.len() as f64))).collect();
     ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -484,8 +507,8 @@ pub fn preferred(file: &ModelFile) -> bool {
 pub fn lines(found: &Calibrated) -> Vec<String> {
     let Calibrated { trust, likelihood, width_mm, within, patients, beside, .. } = found;
     let mut lines = vec![format!(
-        "temperature {:.2}: {:.4} nats a voxel within {NEAR_MM} mm of the core, {:.4} before",
-        trust.temperature, likelihood[1], likelihood[0]
+        "logits plus {:.2}, by which margins are nearest; temperature {:.2}: {:.4} nats a voxel within {NEAR_MM} mm of the core, {:.4} before",
+        trust.offset, trust.temperature, likelihood[1], likelihood[0]
     )];
     if let Some(Interval { between: [low, high], factor }) = trust.interval {
         lines.push(format!(
@@ -533,20 +556,28 @@ pub fn put_into_card(path: &Path, wanted: &Wanted, found: &Calibrated) -> anyhow
 mod tests {
     use super::*;
 
+    /// Of the offsets, the one by which errors are least.
+    const BEST: usize = 1;
+
     fn place(error_mm: f64, half_mm: f32) -> Compared {
-        let mut halves_mm = [20.0; LEVELS.len()];
-        halves_mm[2] = half_mm;
-        Compared { error_mm, halves_mm, strata: [STRATA[0]; 6] }
+        let mut halves_mm = [[20.0; LEVELS.len()]; OFFSETS.len()];
+        halves_mm[BEST][2] = half_mm;
+        let mut errors_mm = [error_mm + 1.0; OFFSETS.len()];
+        errors_mm[BEST] = error_mm;
+        Compared { errors_mm, halves_mm, strata: [STRATA[0]; 6] }
     }
 
-    /// Voxels whose logits are three times what they should be.
+    /// Voxels whose logits, with the best offset, are three times what they should be.
     fn sure(places: Vec<Compared>) -> Found {
         let mut logits = vec![[0; 2]; LOGIT_BINS];
         for (bin, counts) in logits.iter_mut().enumerate() {
-            let p = 1.0 / (1.0 + (-logit_of(bin) / 3.0).exp());
+            let p = 1.0 / (1.0 + (-(logit_of(bin) + f64::from(OFFSETS[BEST])) / 3.0).exp());
             *counts = [(1e5 * (1.0 - p)) as u64, (1e5 * p) as u64];
         }
-        Found { frames: vec![OfFrame { left_ml: 6.0, dice: [0.9, 0.8], margin_mm: [1.0, 2.0] }], places, logits }
+        let [mut network, classical] =
+            [(0.7, 3.0), (0.8, 2.0)].map(|(dice, margin_mm)| [Scored { dice, margin_mm }; OFFSETS.len()]);
+        network[BEST] = Scored { dice: 0.9, margin_mm: 1.0 };
+        Found { frames: vec![OfFrame { left_ml: 6.0, network, classical: classical[0] }], places, logits }
     }
 
     #[test]
@@ -556,6 +587,7 @@ mod tests {
         let one = |n: i32| (0..20).map(|i| place(1.0 + f64::from(n), (1.0 + n as f32) * narrow(i))).collect();
         let found: Vec<Found> = (0..40).map(|n| sure(one(n))).collect();
         let fit = fitted(&found, Likeness::default()).expect("places were seen");
+        assert_eq!(fit.trust.offset, OFFSETS[BEST]);
         assert!((fit.trust.temperature - 3.0).abs() < 0.05, "{}", fit.trust.temperature);
         assert!(fit.likelihood[1] < fit.likelihood[0]);
         let interval = fit.trust.interval.expect("fitted");
@@ -580,7 +612,7 @@ mod tests {
         let many = sure((0..1000).map(|_| place(1.0, 1.0)).collect());
         let few: Vec<Found> = (0..9).map(|_| sure(vec![place(4.0, 1.0)])).collect();
         let all: Vec<&Found> = few.iter().chain([&many]).collect();
-        assert_eq!(quantile(&all, 2), Some(4.0));
+        assert_eq!(quantile(&all, BEST, 2), Some(4.0));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl CudaNetworked {
         if (inputs, outputs) != (INPUTS, OUTPUTS) {
             return Err(Unfit::Shape { inputs, outputs });
         }
-        let mut digester = Digester::new("bregma networked on cuda 2");
+        let mut digester = Digester::new("bregma networked on cuda 3");
         digester.digest(&model.digest());
         trust.digest_into(&mut digester);
         let digest = digester.finish();
@@ -108,11 +108,11 @@ impl CudaNetworked {
         // SAFETY: the tensor has a float for each of the frame's numbers, and what read it has ended with the last
         // frame's answer.
         unsafe { self.transfer.send(&channels[skipped..], to)? };
-        let (network, device, temperature) = (&self.network, &self.device, self.trust.temperature);
+        let (network, device, Trust { offset, temperature, .. }) = (&self.network, &self.device, self.trust);
         let (input, state) = (self.input.0.clone(), self.state.clone());
         let forward = on_device(|| {
             let (logits, state) = network.forward(input, state);
-            let (shares, at) = located(sigmoid(logits.div_scalar(temperature)))?;
+            let (shares, at) = located(sigmoid(logits.add_scalar(offset).div_scalar(temperature)))?;
             <Cuda>::sync(device).map_err(|why| format!("{why:?}"))?;
             Ok((shares, at, state))
         });

@@ -1,7 +1,7 @@
 //! A network's estimate of the residual core, frame by frame, with the memory of its ConvLSTM.
 //!
-//! **Shapes:** reads [`Inputs`] of a frame, `[INPUTS, 64, 64, 64]`, and writes σ(logit / T) of the first output as 0 to
-//! 255, T the temperature of its [`Trust`]. **Memory:** as long as the frame's epoch lasts; a region that has moved, a new scan, and a
+//! **Shapes:** reads [`Inputs`] of a frame, `[INPUTS, 64, 64, 64]`, and writes σ of the first output's logit, tempered by its [`Trust`], as 0 to
+//! 255. **Memory:** as long as the frame's epoch lasts; a region that has moved, a new scan, and a
 //! stream that was lost for [`LOST`] begin anew. It goes on at most every [`REMEMBERED`], about as in training: the frames between read it
 //! and leave it as it is. A first frame needs no others before it: half of what is learnt from are first frames or scans alone.
 //! **Allocation:** in `new`.
@@ -155,7 +155,7 @@ impl Networked {
         pool: Arc<Pool>,
     ) -> Result<Self, EngineError> {
         let plan = Plan::new(model, ROI_EDGE, precision, calibration)?;
-        let mut digester = Digester::new("bregma networked 2");
+        let mut digester = Digester::new("bregma networked 3");
         digester.digest(&model.digest()).sizes(&[usize::from(precision == Precision::Int8)]);
         trust.digest_into(&mut digester);
         let memory = Memory { rhythm: Rhythm::default(), kept: plan.state(), newest: plan.state() };
@@ -189,7 +189,7 @@ impl Estimator for Networked {
             kept.copy_from(newest);
         }
         for (residual, logit) in residual.iter_mut().zip(&self.logits) {
-            *residual = share_of(logit / self.trust.temperature);
+            *residual = share_of(self.trust.tempered(*logit));
         }
         Ok(())
     }

@@ -6,7 +6,8 @@
 //!                                      └► Perceive, for several offsets and intervals ─► scenes against the truth ─► offset, Interval
 //! ```
 //! **Offset:** what is added to logits so that the margin's error is least, patients counting alike: a network that learns overlap leaves thin remains
-//! out, and a margin ends at those. //! **Temperature:** by the likelihood of voxels within 10 mm of the core's surface. **Interval:** of several pairs of probabilities the one that comes out
+//! out, and a margin ends at those. How it does beside the classical estimator is said of the same patients, so that it is the best of so many
+//! offsets there. **Temperature:** by the likelihood of voxels within 10 mm of the core's surface. **Interval:** of several pairs of probabilities the one that comes out
 //! narrowest; its factor is the nine-tenths quantile of error over stated half-width, patients counting alike, wall and tip
 //! together. Coverage is promised for patients drawn as these are (split conformal prediction). **Seeds:** of the
 //! seeds for learning, apart from those that are learnt from and scored on; no claim is made on them. Home world alone.

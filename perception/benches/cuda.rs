@@ -292,17 +292,23 @@ fn gradients() -> bool {
     let mut held = true;
     for statistics in [Statistics::OfBatch, Statistics::Frozen] {
         let (ours, twins) = (of::<Autodiff<Cuda>>(statistics), of::<Autodiff<Flex>>(statistics));
-        // By length: where a ReLU is 0 on one and hardly more on the other, single values differ.
+        // By length, and by the one value that differs most.
         let length = |v: &mut dyn Iterator<Item = f32>| v.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-        let apart = ours.iter().zip(&twins).map(|(a, b)| {
-            length(&mut a.iter().zip(b).map(|(a, b)| a - b)) / length(&mut b.iter().copied()).max(f64::MIN_POSITIVE)
-        });
-        let worst = apart.fold(0.0, |m: f64, v| if v.is_finite() { m.max(v) } else { f64::INFINITY });
+        let most = |v: &mut dyn Iterator<Item = f32>| v.fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+        let worst = |size: &dyn Fn(&mut dyn Iterator<Item = f32>) -> f64| {
+            let apart = ours.iter().zip(&twins).map(|(a, b)| {
+                let finite = a.iter().all(|v| v.is_finite());
+                let difference = size(&mut a.iter().zip(b).map(|(a, b)| a - b));
+                if finite { difference / size(&mut b.iter().copied()).max(f64::MIN_POSITIVE) } else { f64::INFINITY }
+            });
+            apart.fold(0.0, f64::max)
+        };
+        let (by_length, by_value) = (worst(&length), worst(&most));
         println!(
-            "gradients, {statistics:?}: of {} the most that one differs by {worst:.1e} of its size (bar 1e-3)",
+            "gradients, {statistics:?}: of {} the most that one differs by length {by_length:.1e}, by value {by_value:.1e} (bar 1e-3 both)",
             ours.len()
         );
-        held &= worst < 1e-3 && ours.len() == twins.len();
+        held &= by_length < 1e-3 && by_value < 1e-3 && ours.len() == twins.len();
     }
     held
 }
@@ -378,7 +384,9 @@ fn failure() -> bool {
         .with_distances(Box::new(GpuDistances::new(&gpu, [ROI_EDGE; 3]).expect("memory")));
     let assembly = GpuAssembly::new(&gpu, SIZE).expect("memory");
     theatre.align = Align::with_assembly(align::Settings::with_camera(camera()), Box::new(assembly));
-    let _ = theatre.scene(picture(960, Light::Violet, [120, 40, 60]));
+    // First weights call one voxel in twenty core, so that none is above one half: that something is said shows that it works.
+    let before = theatre.scene(picture(960, Light::Violet, [120, 40, 60]));
+    assert!(before.residual.iter().any(|share| *share > 0), "it works before it fails");
     std::panic::set_hook(Box::new(|_| {}));
     let (mut said, mut scenes, mut lost) = (Vec::new(), Vec::new(), 0);
     for frame in 0..12_u64 {

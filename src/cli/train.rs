@@ -34,7 +34,7 @@ Examples:
   bregma train perception --out out/perception --resume         goes on with it
   bregma train perception --out out/try --steps 200 --patients 4 --held-out 2 --edge 32
 
-It takes about 6 GB of memory. The folder holds recipe.json, log.jsonl, curves.png, training.ckpt to go on from, and the network with its card.
+It takes about 10 GB of memory. The folder holds recipe.json, log.jsonl, curves.png, training.ckpt to go on from, and the network with its card.
 A network is calibrated before it is run: bregma train calibrate.")]
     Perception(PerceptionArgs),
     /// How far a trained network can be believed: offset, temperature, interval, and what it learnt from; into its file and its card.

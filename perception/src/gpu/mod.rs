@@ -5,7 +5,7 @@
 //!             │                       `network::extension`: layers and norms in burn's own stream
 //!             └──C++───► the processor, in the tests: the same source against each kernel's Rust twin
 //! ```
-//! What the kernels read beside arrays is in structs with C's layout: [`Normed`], [`Resampled`], [`Sighting`].
+//! What the kernels read beside arrays is in structs with C's layout: [`Normed`], [`LayerDims`], [`NormDims`], [`Resampled`], [`Sighting`].
 //! **Not protected against:** a GPU that computes wrongly. One that fails is left for the processor.
 
 #[cfg(feature = "cuda")]

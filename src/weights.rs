@@ -24,8 +24,8 @@ pub fn read(path: Option<&Path>) -> anyhow::Result<ModelFile> {
 mod tests {
     use super::*;
     use bregma_perception::perceive::likeness::Likeness;
+    use bregma_perception::perceive::margin::Rule;
     use bregma_perception::perceive::network::{DEFAULT_SHAPE, OUTPUT_NAMES};
-    use bregma_perception::perceive::trust::Trust;
 
     #[test]
     fn what_is_carried_is_whole_small_and_calibrated() {
@@ -33,7 +33,7 @@ mod tests {
         assert_eq!(file.model().shape, DEFAULT_SHAPE);
         assert!(CARRIED.len() <= 10_000_000, "{} bytes", CARRIED.len());
         assert!(!file.activations().is_empty(), "it can be run in int8");
-        assert!(Trust::of(&file.ranges).interval.is_some() && Likeness::of(&file.ranges).is_some());
+        assert!(Rule::out_of(&file.ranges).is_some() && Likeness::of(&file.ranges).is_some());
         assert_eq!(file.figures.get("outputs"), Some(&OUTPUT_NAMES.join(", ")));
         assert!(file.figures.contains_key("recipe") && file.figures.contains_key("commit"));
     }

@@ -37,7 +37,7 @@ Examples:
 It takes about 10 GB of memory. The folder holds recipe.json, log.jsonl, curves.png, training.ckpt to go on from, and the network with its card.
 A network is calibrated before it is run: bregma train calibrate.")]
     Perception(PerceptionArgs),
-    /// How far a trained network can be believed: offset, temperature, interval, and what it learnt from; into its file and its card.
+    /// How far a trained network can be believed: offset, temperature, the rule for margins and their interval, and what it learnt from; into its file and its card.
     #[command(after_help = "\
 Example:
   bregma train calibrate --model out/perception/network.bregma

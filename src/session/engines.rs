@@ -7,7 +7,7 @@
 use super::{Theatre, perceive_settings};
 use crate::config::Config;
 use crate::learning::calibration::preferred;
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use bregma_core::flow::{ROI_EDGE, ROI_VOXELS};
 use bregma_core::time::{Clock, RealClock};
 use bregma_perception::align::assembly::Assembly;
@@ -21,6 +21,7 @@ use bregma_perception::perceive::classical::Classical;
 use bregma_perception::perceive::guarded::Guarded;
 use bregma_perception::perceive::inputs::INPUTS;
 use bregma_perception::perceive::likeness::Likeness;
+use bregma_perception::perceive::margin::Rule;
 use bregma_perception::perceive::network::{Networked, OUTPUTS};
 use std::sync::Arc;
 
@@ -191,11 +192,10 @@ pub const fn name(precision: Precision) -> &'static str {
 fn guarded(config: &Config, weights: &ModelFile, network: Box<dyn Estimator>) -> anyhow::Result<Guarded> {
     let likeness = Likeness::of(&weights.ranges)
         .context("the model does not say what it learnt from; one that `bregma train perception` has finished does")?;
-    ensure!(
-        network.interval().is_some(),
-        "the model was not calibrated to say how sure it is; one that `bregma train perception` has finished is"
-    );
-    Ok(Guarded::new(network, likeness, classical(config)))
+    let rule = Rule::out_of(&weights.ranges).context(
+        "the model was not calibrated to say how sure it is; one that `bregma train calibrate` has finished is",
+    )?;
+    Ok(Guarded::new(network, rule, likeness, classical(config)))
 }
 
 fn cores() -> usize {

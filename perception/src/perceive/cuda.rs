@@ -9,7 +9,7 @@
 use super::inputs::{INPUTS, Inputs};
 use super::network::{OUTPUTS, Rhythm, Unfit};
 use super::prior::PriorSettings;
-use super::trust::{Interval, Trust};
+use super::trust::Trust;
 use super::{Estimator, View};
 use crate::bits::VoxelBits;
 use crate::engine::EngineError;
@@ -108,7 +108,7 @@ impl CudaNetworked {
         // SAFETY: the tensor has a float for each of the frame's numbers, and what read it has ended with the last
         // frame's answer.
         unsafe { self.transfer.send(&channels[skipped..], to)? };
-        let (network, device, Trust { offset, temperature, .. }) = (&self.network, &self.device, self.trust);
+        let (network, device, Trust { offset, temperature }) = (&self.network, &self.device, self.trust);
         let (input, state) = (self.input.0.clone(), self.state.clone());
         let forward = on_device(|| {
             let (logits, state) = network.forward(input, state);
@@ -147,10 +147,6 @@ impl Estimator for CudaNetworked {
             *residual = (255.0 * share).round() as u8;
         }
         Ok(())
-    }
-
-    fn interval(&self) -> Option<Interval> {
-        self.trust.interval
     }
 }
 

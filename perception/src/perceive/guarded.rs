@@ -4,21 +4,26 @@
 //!  a new scan or region ─► Features ─► Likeness ─┬► like:   the network's estimate
 //!                                                └► unlike: the classical estimator's, and why
 //! ```
-//! The classical estimator works on every frame all the same, so that its memory of what was seen is whole when it is needed. Who
+//! The classical estimator works on every frame all the same: margins follow from what both say, and its memory of what was seen is whole when it
+//! has to stand in. Who
 //! estimates is decided anew with each epoch, and said when it changes; the scene names it by digest.
 //! **Allocation:** in `new`, and of words where something changes.
 
 use super::classical::Classical;
 use super::likeness::{Likeness, Looking};
-use super::trust::Interval;
+use super::margin::{Beside, Rule};
 use super::{Estimator, View};
 use crate::engine::EngineError;
-use bregma_core::digest::Digest;
+use bregma_core::digest::{Digest, Digester};
+use bregma_core::flow::ROI_VOXELS;
 
 /// A network, and who stands in for it.
 pub struct Guarded {
     network: Box<dyn Estimator>,
+    rule: Rule,
     classical: Classical,
+    /// What it says of the frame.
+    said: Vec<u8>,
     likeness: Likeness,
     looking: Looking,
     epoch: Option<u64>,
@@ -27,11 +32,11 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// This network where a region is like what it learnt from.
+    /// This network where a region is like what it learnt from; margins by a rule that was fitted to it.
     #[must_use]
-    pub fn new(network: Box<dyn Estimator>, likeness: Likeness, classical: Classical) -> Self {
-        let looking = Looking::default();
-        Self { network, classical, likeness, looking, epoch: None, unlike: false, notice: None }
+    pub fn new(network: Box<dyn Estimator>, rule: Rule, likeness: Likeness, classical: Classical) -> Self {
+        let (looking, said) = (Looking::default(), vec![0; ROI_VOXELS]);
+        Self { network, rule, classical, said, likeness, looking, epoch: None, unlike: false, notice: None }
     }
 
     fn look(&mut self, view: &View<'_>) {
@@ -57,7 +62,13 @@ impl Guarded {
 
 impl Estimator for Guarded {
     fn digest(&self) -> Digest {
-        if self.unlike { self.classical.digest() } else { self.network.digest() }
+        if self.unlike {
+            return self.classical.digest();
+        }
+        let mut digester = Digester::new("bregma guarded 2");
+        digester.digest(&self.network.digest()).digest(&self.classical.digest());
+        self.rule.digest_into(&mut digester);
+        digester.finish()
     }
 
     fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError> {
@@ -65,16 +76,20 @@ impl Estimator for Guarded {
             self.epoch = Some(view.frame.epoch);
             self.look(view);
         }
-        self.classical.estimate(view, residual)?;
-        if self.unlike { Ok(()) } else { self.network.estimate(view, residual) }
+        self.classical.estimate(view, &mut self.said)?;
+        if self.unlike {
+            residual.copy_from_slice(&self.said);
+            return Ok(());
+        }
+        self.network.estimate(view, residual)
     }
 
     fn lost(&self) -> bool {
         self.network.lost()
     }
 
-    fn interval(&self) -> Option<Interval> {
-        if self.unlike { None } else { self.network.interval() }
+    fn beside(&self) -> Option<Beside<'_>> {
+        (!self.unlike).then_some(Beside { rule: &self.rule, classical: &self.said })
     }
 
     fn notice(&mut self) -> Option<String> {
@@ -86,8 +101,7 @@ impl Estimator for Guarded {
 mod tests {
     use super::*;
     use crate::bits::VoxelBits;
-    use bregma_core::digest::Digester;
-    use bregma_core::flow::{ROI_VOXELS, RoiFrame};
+    use bregma_core::flow::RoiFrame;
 
     struct Says(u8);
 
@@ -116,17 +130,23 @@ mod tests {
         for contrast in [0.9, 1.0, 1.1] {
             likeness.add(&Looking::default().at(&frame(1, contrast).channels).expect("a head"));
         }
+        let rule = Rule::new(33, 1.0, 0.0, [0.0; super::super::margin::WEIGHTS]);
         let classical = || Classical::new(super::super::classical::Settings::default());
-        let mut guarded = Guarded::new(Box::new(Says(201)), likeness, classical());
+        let mut guarded = Guarded::new(Box::new(Says(201)), rule, likeness, classical());
         let mut estimated = |frame: &RoiFrame| {
             let none = VoxelBits::new();
             let mut residual = vec![7; ROI_VOXELS];
             let view = View { frame, cavity: &none, wall: &none, brain: &none };
             guarded.estimate(&view, &mut residual).expect("they do not fail");
+            assert_eq!(
+                guarded.beside().is_some(),
+                residual[99] == 201,
+                "margins follow from both where it is believed"
+            );
             (residual[99], guarded.digest(), guarded.notice())
         };
-        let network = Says(0).digest();
-        assert_eq!(estimated(&frame(1, 1.05)), (201, network, None));
+        let (said, network, notice) = estimated(&frame(1, 1.05));
+        assert!(said == 201 && network != classical().digest() && notice.is_none());
         let (said, by, notice) = estimated(&frame(2, 4.0));
         assert!(said != 201 && by == classical().digest());
         let notice = notice.expect("it is said");

@@ -1,15 +1,14 @@
 //! Perceive: the residual core and its signed margin, as a `Scene` in canonical form.
 //!
 //! An [`Estimator`] says how likely each voxel of the fine region is residual core; the core is where that
-//! is at least one half, specks apart; its exact signed distance is the margin. The classical estimator is
-//! [`classical::Classical`]; a network, [`network::Networked`], stands beside it behind the same trait.
+//! is at least one half; its exact signed distance is the margin. The classical estimator is
+//! [`classical::Classical`]; a network, [`network::Networked`], stands beside it behind the same trait. Where both say something and a rule was fitted
+//! to what they say ([`guarded::Guarded`], [`margin::Rule`]), margin and interval follow from that, and every speck of core counts; else specks are left out.
 //!
 //! An estimator's memories stay with the tissue, where the scan shows it; the scene is where tissue is now ([`moved`]).
 //!
-//! **Units:** as in `flow::Scene`. **Interval** of an estimator that says nothing of its own: half-width 1.96 × the error there plus half a
-//! voxel, doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`. Of one that does ([`trust::Interval`]): `factor ·
-//! √((1.645 · error)² + (far + ½ · spacing)²)`, `far` the distance to the farther of the surfaces at its two probabilities from that at
-//! one half. The error there is `errors.rigid()` and that of the brain's shift: where it is followed, its deviation at the voxel, in
+//! **Units:** as in `flow::Scene`. **Interval** where no rule was fitted: half-width 1.96 × the error there plus half a
+//! voxel, doubled where the estimate is undecided: `½ · spacing · (1 + 4p(1 − p))`. The error there is `errors.rigid()` and that of the brain's shift: where it is followed, its deviation at the voxel, in
 //! quadrature; else `errors.shift`, added.
 //! **Forbidden:** eloquent labels and vessels, inflated by a setting plus the error there, which is one
 //! standard deviation with the bias, not a bound: whoever plans beside it keeps a clearance of his own.
@@ -25,6 +24,7 @@ pub mod forbidden;
 pub mod guarded;
 pub mod inputs;
 pub mod likeness;
+pub mod margin;
 mod moved;
 pub mod network;
 pub mod prior;
@@ -50,9 +50,9 @@ use bregma_core::time::{Duration, Instant};
 use bregma_core::{All, Latest, Stage};
 use classical::Classical;
 use forbidden::ForbiddenField;
+use margin::{Beside, CLASSICAL_FAR, Known, LANES, Rule};
 use moved::Moved;
 use std::sync::Arc;
-use trust::Interval;
 use whole::Whole;
 
 /// Room for scans: four contrasts, twice.
@@ -94,8 +94,8 @@ pub trait Estimator: Send {
     /// When the engine refuses the frame, as for a value that is not finite. `residual` then says nothing.
     fn estimate(&mut self, view: &View<'_>, residual: &mut [u8]) -> Result<(), EngineError>;
 
-    /// How the margin's interval follows from what it wrote last; none for the rule of this module.
-    fn interval(&self) -> Option<Interval> {
+    /// How margin and interval follow from what it wrote last, and from what; none for the distance to the core's surface.
+    fn beside(&self) -> Option<Beside<'_>> {
         None
     }
 
@@ -110,7 +110,7 @@ pub trait Estimator: Send {
 pub struct Settings {
     /// Inflation of forbidden regions beside the error budget, mm.
     pub forbidden_inflation_mm: f64,
-    /// Components of core smaller than this are ignored, mL.
+    /// Components of core smaller than this are ignored where no rule was fitted for margins, mL.
     pub speck_ml: f64,
     /// The classical estimator's settings; its prior also segments the whole scan for the coarse map.
     pub classical: classical::Settings,
@@ -232,9 +232,10 @@ struct Work {
     distances: Box<dyn Distances>,
     flood: Flood,
     margins: Vec<i16>,
-    /// Margins of two other surfaces.
-    far: Vec<i16>,
-    farther: Vec<i16>,
+    /// Where it is now, by the classical estimator.
+    classical: Vec<u8>,
+    /// Distances to the network's second surface, and to both of the classical estimator's.
+    beside: [Vec<i16>; 3],
 }
 
 /// What tissue there is.
@@ -354,6 +355,12 @@ fn half_width(mm: f32) -> u8 {
     (mm * INTERVAL_PER_MM as f32).ceil().min(255.0) as u8
 }
 
+/// A margin as a scene holds it, mm, on the side of the surface that its voxel is on.
+fn held(mm: f32, core: bool) -> i16 {
+    let margin = (mm * MARGIN_PER_MM as f32).round() as i16;
+    if core { margin.min(-1) } else { margin.max(1) }
+}
+
 fn on_processor() -> Box<dyn Distances> {
     Box::new(DistanceTransform::new([ROI_EDGE; 3]))
 }
@@ -411,7 +418,10 @@ impl Stage for Perceive {
             estimated = estimator.estimate(&view, residual);
             scene.model = estimator.digest();
             work.carry(moved, scene);
-            measured = work.measure(scene, least, &errors, estimator.interval());
+            measured = match estimator.beside() {
+                Some(beside) => work.measure_by(scene, &errors, &beside, moved),
+                None => work.measure(scene, least, &errors),
+            };
             work.describe(frame, moved, scene);
             whole.overlay(&work.core, scene);
             work.doubtful.keep(&work.core);
@@ -457,8 +467,8 @@ impl Work {
             ages: vec![255; ROI_VOXELS],
             distances: on_processor(),
             flood: Flood::new(),
-            far: vec![0; ROI_VOXELS],
-            farther: vec![0; ROI_VOXELS],
+            classical: vec![0; ROI_VOXELS],
+            beside: std::array::from_fn(|_| vec![0; ROI_VOXELS]),
             margins: (0..=furthest)
                 .map(|s| (surface_mm(s, ROI_SPACING_MM) * MARGIN_PER_MM).round().clamp(0.0, 32767.0) as i16)
                 .collect(),
@@ -489,42 +499,74 @@ impl Work {
     }
 
     /// Core, margin and interval from the probability.
-    fn measure(
+    fn measure(&mut self, scene: &mut Scene, least: usize, errors: &Errors<'_>) -> Result<(), DeviceError> {
+        let Scene { residual, margin, interval: half, .. } = scene;
+        self.surface(residual, CORE_MIN, least, margin)?;
+        let doubt: [f32; 256] = std::array::from_fn(|r| {
+            let p = r as f32 / 255.0;
+            0.5 * ROI_SPACING_MM as f32 * (1.0 + 4.0 * p * (1.0 - p))
+        });
+        let voxels = half.iter_mut().zip(residual.iter()).zip(errors.all_mm());
+        voxels.for_each(|((half, residual), error_mm)| {
+            *half = half_width(1.96 * error_mm + doubt[usize::from(*residual)]);
+        });
+        Ok(())
+    }
+
+    /// The same by a rule that was fitted.
+    fn measure_by(
         &mut self,
         scene: &mut Scene,
-        least: usize,
         errors: &Errors<'_>,
-        interval: Option<Interval>,
+        &Beside { rule, classical }: &Beside<'_>,
+        moved: &Moved,
     ) -> Result<(), DeviceError> {
-        let Scene { residual, margin, interval: half, .. } = scene;
-        match interval {
-            Some(Interval { between: [low, high], factor }) => {
-                self.surface(residual, low, least, margin)?;
-                self.far.copy_from_slice(margin);
-                self.surface(residual, high, least, margin)?;
-                self.farther.copy_from_slice(margin);
-                self.surface(residual, CORE_MIN, least, margin)?;
-                let surfaces = self.far.iter().zip(&self.farther);
-                let voxels = half.iter_mut().zip(margin.iter()).zip(surfaces).zip(errors.all_mm());
-                voxels.for_each(|(((half, margin), (a, b)), error_mm)| {
-                    let apart = margin.abs_diff(*a).max(margin.abs_diff(*b));
-                    let far_mm = f32::from(apart) / MARGIN_PER_MM as f32 + 0.5 * ROI_SPACING_MM as f32;
-                    *half = half_width(factor * far_mm.hypot(NINETY * error_mm));
+        let Scene { residual, margin, interval: half, grid, .. } = scene;
+        let mut now = std::mem::take(&mut self.classical);
+        moved.values(classical, 0, &mut now);
+        let mut beside = std::mem::take(&mut self.beside);
+        let [network_far, by_classical, classical_far] = &mut beside;
+        let ml = |core: &VoxelBits| (core.count() as f64 * grid.voxel_ml()) as f32;
+        let mut surfaces = || {
+            self.surface(residual, rule.far, 1, network_far)?;
+            self.surface(&now, CLASSICAL_FAR, 1, classical_far)?;
+            self.surface(&now, CORE_MIN, 1, by_classical)?;
+            let classical_ml = ml(&self.core);
+            // Last, since its core is what counts.
+            self.surface(residual, CORE_MIN, 1, margin)?;
+            Ok([ml(&self.core), classical_ml])
+        };
+        let measured = surfaces();
+        if let Ok(core_ml) = measured {
+            let rigid_mm = errors.rigid_mm();
+            let mm = |margin: i16| f32::from(margin) / MARGIN_PER_MM as f32;
+            let (mut median, mut wide) = ([0.0; LANES], [0.0; LANES]);
+            let mut all_mm = errors.all_mm();
+            for (row, margins) in margin.chunks_exact_mut(LANES).enumerate() {
+                let open = self.now.cavity.rows()[row];
+                let known = (0..LANES).map(|lane| {
+                    let at = row * LANES + lane;
+                    Known {
+                        network_mm: [mm(margins[lane]), mm(network_far[at])],
+                        classical_mm: [mm(by_classical[at]), mm(classical_far[at])],
+                        shares: [residual[at], now[at]],
+                        error_mm: all_mm.next().unwrap_or(0.0),
+                        open: open >> lane & 1 == 1,
+                        core_ml,
+                    }
                 });
-            }
-            None => {
-                self.surface(residual, CORE_MIN, least, margin)?;
-                let doubt: [f32; 256] = std::array::from_fn(|r| {
-                    let p = r as f32 / 255.0;
-                    0.5 * ROI_SPACING_MM as f32 * (1.0 + 4.0 * p * (1.0 - p))
-                });
-                let voxels = half.iter_mut().zip(residual.iter()).zip(errors.all_mm());
-                voxels.for_each(|((half, residual), error_mm)| {
-                    *half = half_width(1.96 * error_mm + doubt[usize::from(*residual)]);
-                });
+                rule.row(known, &mut median, &mut wide);
+                let core = self.core.rows()[row];
+                for (lane, margin) in margins.iter_mut().enumerate() {
+                    let core = core >> lane & 1 == 1;
+                    let near = if *margin == i16::MAX { f32::INFINITY } else { mm(*margin) };
+                    *margin = held(Rule::margin_mm(median[lane], near, core), core);
+                    half[row * LANES + lane] = half_width(rule.half_mm(wide[lane], rigid_mm));
+                }
             }
         }
-        Ok(())
+        (self.classical, self.beside) = (now, beside);
+        measured.map(|_| ())
     }
 
     /// The signed distance to where probability reaches a share, specks apart.

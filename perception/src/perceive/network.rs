@@ -11,7 +11,7 @@
 use super::classical::share_of;
 use super::inputs::{INPUTS, Inputs, inputs_digest};
 use super::prior::PriorSettings;
-use super::trust::{Interval, Trust};
+use super::trust::Trust;
 use super::{Estimator, View};
 use crate::engine::{Calibration, EngineError, Plan, Pool, Precision, State};
 use crate::model::file::ModelFile;
@@ -193,10 +193,6 @@ impl Estimator for Networked {
         }
         Ok(())
     }
-
-    fn interval(&self) -> Option<Interval> {
-        self.trust.interval
-    }
 }
 
 /// The network of [`DEFAULT_SHAPE`] with first weights from a seed.
@@ -240,10 +236,6 @@ impl Estimator for Relieved {
         let done = self.device.estimate(view, residual);
         self.relieved = matches!(done, Err(EngineError::Device(_)));
         done
-    }
-
-    fn interval(&self) -> Option<Interval> {
-        if self.relieved { self.then.interval() } else { self.device.interval() }
     }
 }
 

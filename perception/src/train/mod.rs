@@ -17,6 +17,7 @@
 mod disturb;
 mod lesson;
 mod loss;
+pub mod margin;
 mod mean;
 mod prepared;
 mod score;

@@ -34,6 +34,7 @@ use bregma_core::time::{Clock, Duration, Instant, SimClock};
 use bregma_patient::{ImportedAnatomy, SharedWorld, WorldKind};
 use bregma_perception::distance::DistanceTransform;
 use bregma_perception::engine::Precision;
+use bregma_perception::explain::against::Attacked;
 use bregma_perception::model::file::ModelFile;
 use bregma_perception::perceive::Estimator;
 use bregma_planning::Planner;
@@ -99,6 +100,8 @@ pub enum Estimates {
     Classical,
     /// A network on the processor.
     Network(Arc<ModelFile>, Precision),
+    /// The same in int8, its scans moved against it by a share of their range.
+    Attacked(Arc<ModelFile>, f32),
 }
 
 impl Estimates {
@@ -125,6 +128,7 @@ impl Estimates {
         match self {
             Self::Classical => "classical",
             Self::Network(_, precision) => engines::name(*precision),
+            Self::Attacked(..) => "attacked",
         }
     }
 
@@ -133,7 +137,7 @@ impl Estimates {
     pub fn beside(&self) -> Vec<Beside> {
         match self {
             Self::Classical => Vec::new(),
-            Self::Network(..) => vec![Beside::classical()],
+            Self::Network(..) | Self::Attacked(..) => vec![Beside::classical()],
         }
     }
 
@@ -145,6 +149,10 @@ impl Estimates {
         match self {
             Self::Classical => Ok(Box::new(engines::classical(config))),
             Self::Network(weights, precision) => engines::networked(config, weights, *precision, 1),
+            Self::Attacked(weights, share) => {
+                let live = engines::networked(config, weights, Precision::Int8, 1)?;
+                Ok(Box::new(Attacked::new(live, weights.model(), *share)?))
+            }
         }
     }
 }
@@ -287,8 +295,8 @@ pub struct Beside {
     pub estimates: Estimates,
     /// What it is not shown.
     pub altered: Altered,
-    /// It is shown the frames that are compared, and those of so long before; all where there is none.
-    pub before: Option<Duration>,
+    /// It is shown the frames that are compared, one in so many of them, and those of so long before; all where there is none.
+    pub before: Option<(Duration, u32)>,
 }
 
 impl Beside {
@@ -356,7 +364,10 @@ impl Run {
         let aligned = session::align_settings(config, &theatre);
         let (mut shadows, mut shadow_nodes) = (Vec::new(), Vec::new());
         for Beside { name, estimates, altered, before } in beside {
-            let shown = before.map_or(Shown::All, |before| Shown::Compared { every, before });
+            let shown = before.map_or(Shown::All, |(before, one_in)| Shown::Compared {
+                every: Duration::from_nanos(every.nanos() * u64::from(one_in)),
+                before,
+            });
             let perceive = session::perceive(
                 config,
                 estimates.estimator(config)?,

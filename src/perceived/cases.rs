@@ -37,15 +37,24 @@ pub struct Wanted<'a> {
 /// What is watched without all that the flow sees begins anew with the frames of so long before one that is compared.
 const BEFORE: Duration = Duration::from_secs(4);
 
+/// Scans are moved against the network by that share of their range,
+const ATTACK_SHARE: f32 = 0.03;
+/// in one of so many frames that are compared: seconds each.
+const ATTACKED_ONE_IN: u32 = 4;
+
 /// The estimators that are watched beside the flow's.
 fn beside(weights: &Arc<ModelFile>, seed: u64) -> Vec<Beside> {
     let int8 = || Estimates::Network(Arc::clone(weights), Precision::Int8);
     let with = |name: &str| match name {
         "f32" => Some((Estimates::Network(Arc::clone(weights), Precision::F32), Altered::Nothing, None)),
-        "forgets" => Some((int8(), Altered::Memory, Some(Duration::ZERO))),
-        "blind" => Some((int8(), Altered::Video, Some(BEFORE))),
-        "preoperative" => Some((int8(), Altered::NewerScans, Some(BEFORE))),
-        "disturbed" => Some((int8(), Altered::Scans(seed), Some(BEFORE))),
+        "forgets" => Some((int8(), Altered::Memory, Some((Duration::ZERO, 1)))),
+        "blind" => Some((int8(), Altered::Video, Some((BEFORE, 1)))),
+        "preoperative" => Some((int8(), Altered::NewerScans, Some((BEFORE, 1)))),
+        "disturbed" => Some((int8(), Altered::Scans(seed), Some((BEFORE, 1)))),
+        "attacked" => {
+            let attacked = Estimates::Attacked(Arc::clone(weights), ATTACK_SHARE);
+            Some((attacked, Altered::Nothing, Some((Duration::ZERO, ATTACKED_ONE_IN))))
+        }
         CLASSICAL => Some((Estimates::Classical, Altered::Nothing, None)),
         _ => None,
     };

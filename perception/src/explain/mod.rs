@@ -7,6 +7,8 @@
 //! **Memory:** none; the frame is read as a first one. **Units:** mm. **Allocation:** a network of burn's and its gradients, 1 GB.
 //! **Not protected against:** evidence that matters only together with another.
 
+pub mod against;
+
 use crate::bits::VoxelBits;
 use crate::distance::{DistanceTransform, surface_mm};
 use crate::engine::{EngineError, Plan, Pool, Precision};

@@ -33,6 +33,12 @@ fn a_patients_scans_are_labelled_on_their_own_voxels_and_what_is_no_scan_is_refu
     for phrase in ["core ", "mL (labels 1 + 4;", "whole ", "UNTRAINED", "written    new/seg.nii.gz", "new/seg.dcm"] {
         assert!(text.contains(phrase), "{phrase}: {text}");
     }
+    // Against what it says itself, and against a scan, which are no labels.
+    let (status, text) =
+        segment(folder, &["--t1c", "p/t1c.nii.gz", "--against", "new/seg.nii.gz", "--out", "again/seg.nii.gz"]);
+    assert!(status == 0 && text.contains("against    new/seg.nii.gz: Dice of the whole tumour"), "{status}: {text}");
+    let (status, text) = segment(folder, &["--t1c", "p/t1c.nii.gz", "--against", "p/t1c.nii.gz", "--out", "x.nii.gz"]);
+    assert!(status == 2 && text.contains("0 to 4 are right"), "{status}: {text}");
     // Its labels are no scan.
     let (status, text) = segment(folder, &["--t1c", "new/seg.nii.gz", "--out", "again.nii.gz"]);
     assert!(

@@ -3,7 +3,7 @@
 use super::{Goal, say};
 use crate::{calendar, weights, whole};
 use anyhow::{Context, ensure};
-use bregma_core::flow::{Modality, roi_grid};
+use bregma_core::flow::{Modality, Volume, roi_grid};
 use bregma_core::time::calendar_seconds;
 use bregma_ingest::mri::labels::Lattice;
 use bregma_ingest::mri::segmentation::{self, GLIOMA, Maker, SegmentationError};
@@ -15,6 +15,7 @@ use bregma_perception::perceive::network::untrained;
 use bregma_perception::scan::Scan;
 use bregma_perception::segment::{Scans, Segmented, segment};
 use indicatif::{ProgressBar, ProgressStyle};
+use nalgebra::Matrix4;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,6 +92,9 @@ pub struct SegmentArgs {
     /// The same as a DICOM Segmentation, which refers to the series that the labels lie on.
     #[arg(long, value_name = "FILE.dcm")]
     pub dicom_seg: Option<PathBuf>,
+    /// Labels that somebody else has made of the same scans, 0 to 4, a NIfTI file: the overlap with them is said.
+    #[arg(long, value_name = "LABELS.nii.gz")]
+    pub against: Option<PathBuf>,
     /// Another network than the one that the program carries.
     #[arg(long, value_name = "FILE.bregma", group = "weights")]
     pub model: Option<PathBuf>,
@@ -117,6 +121,7 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {} for the labels", folder.display()))?;
     }
     let Given { scans, lattice } = given(&args.scans)?;
+    let against = args.against.as_deref().map(labels_of).transpose()?;
     let (model, calibration, likeness) = network(args)?;
     let precision = match args.numbers {
         Numbers::F32 => Precision::F32,
@@ -157,6 +162,17 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
     if let Some(why) = likeness.and_then(|likeness| unlike(&likeness, &scans, &segmented)) {
         say(format!("UNLIKE     {why}. The network may be wrong on such scans: look at the labels"));
     }
+    if let (Some(path), Some(theirs)) = (&args.against, &against) {
+        let ours = segmented.on(theirs.dims, &theirs.patient_from_voxel);
+        let dice = |of: &[u8], as_: &[u8]| overlap(&ours, of, &theirs.labels, as_);
+        say(format!(
+            "against    {}: Dice of the whole tumour {}, of the core (theirs 1 + 4) {}, (theirs 1 + 3 + 4) {}",
+            path.display(),
+            dice(&[1, 2, 4], &[1, 2, 3, 4]),
+            dice(&[1, 4], &[1, 4]),
+            dice(&[1, 4], &[1, 3, 4])
+        ));
+    }
     if args.untrained.is_some() {
         say("weights    UNTRAINED, from a seed: for timing, and for nothing else");
     }
@@ -179,6 +195,32 @@ pub fn run(args: &SegmentArgs) -> anyhow::Result<Goal> {
     whole::write_by(&args.out, |part| lattice.write(part, labels)).with_context(|| format!("cannot write {name}"))?;
     say(format!("written    {name}"));
     Ok(Goal::Held)
+}
+
+/// Somebody's labels, and where they lie.
+struct Labels {
+    dims: [usize; 3],
+    patient_from_voxel: Matrix4<f64>,
+    labels: Vec<u8>,
+}
+
+fn labels_of(path: &Path) -> anyhow::Result<Labels> {
+    let Volume { dims, patient_from_voxel, intensities, .. } = read_in_frame(path, Modality::T1, FRAME)?;
+    let label = |value: &f32| {
+        let label = value.round().clamp(0.0, 4.0);
+        ensure!((label - value).abs() < 1e-3, "{}: has the label {value}; 0 to 4 are right", path.display());
+        Ok(label as u8)
+    };
+    let labels = intensities.iter().map(label).collect::<anyhow::Result<_>>()?;
+    Ok(Labels { dims, patient_from_voxel, labels })
+}
+
+/// Dice's overlap of some labels of ours with some of theirs, for people.
+fn overlap(ours: &[u8], of: &[u8], theirs: &[u8], as_: &[u8]) -> String {
+    let pairs = || ours.iter().zip(theirs).map(|(a, b)| (of.contains(a), as_.contains(b)));
+    let both = pairs().filter(|(a, b)| *a && *b).count();
+    let all: usize = pairs().map(|(a, b)| usize::from(a) + usize::from(b)).sum();
+    if all == 0 { "– (neither has any)".to_owned() } else { format!("{:.3}", 2.0 * both as f64 / all as f64) }
 }
 
 /// A scan, and where its file's voxels lie.

@@ -51,6 +51,8 @@ pub struct Settings {
     pub shift_hz: f64,
     /// Share of visits to a brain that lies still, which align does not follow; the others it follows.
     pub still_share: f64,
+    /// Share of visits in which the hand removes what align believes to be core, as whoever follows a navigation does; in the others it knows the truth.
+    pub astray_share: f64,
     /// How often what is missing.
     pub dropout: Dropout,
 }
@@ -69,6 +71,7 @@ impl Default for Settings {
             picture_px: [256, 144],
             shift_hz: 0.5,
             still_share: 0.15,
+            astray_share: 0.7,
             dropout: Dropout::default(),
         }
     }
@@ -94,6 +97,7 @@ impl Settings {
         inside("violet_share", self.violet_share, 0.0, 1.0)?;
         inside("shift_hz", self.shift_hz, 0.0, 50.0)?;
         inside("still_share", self.still_share, 0.0, 1.0)?;
+        inside("astray_share", self.astray_share, 0.0, 1.0)?;
         let Dropout { t1c, flair, t1, t2, video } = self.dropout;
         [
             ("dropout.t1c", t1c),

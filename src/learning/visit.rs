@@ -20,7 +20,7 @@ use bregma_core::stage::Stage;
 use bregma_core::time::{Duration, Instant};
 use bregma_core::topic::Numbered;
 use bregma_patient::{
-    InstrumentHandle, MicroscopeHandle, MicroscopeSettings, Patient, SharedWorld, ShiftSettings, TrackerHandle,
+    InstrumentHandle, Lesson, MicroscopeHandle, MicroscopeSettings, Patient, SharedWorld, ShiftSettings, TrackerHandle,
     TrackerSettings, World, WorldSettings,
 };
 use bregma_perception::align::{self, Align};
@@ -45,6 +45,12 @@ const LOOKED: Duration = Duration::from_millis(400);
 /// Between looks by which align follows the brain, and how many come before a sequence.
 const FOLLOWED: Duration = Duration::from_millis(240);
 const SETTLED: usize = 3;
+/// And how many before the first cut, when nothing is known of it yet.
+const SETTLED_AT_FIRST: usize = 10;
+/// What lies within so much of the core's surface says how far off align is there, mm,
+const SURFACE_MM: f32 = 3.0;
+/// and a hand that goes by that is off by up to so much more along each axis, mm.
+const UNSURE_MM: f64 = 0.5;
 /// A stage that is not reached by then is left as it is.
 const STAGE_MAX: Duration = Duration::from_secs(40);
 
@@ -125,7 +131,6 @@ impl Visit {
         let patient = Arc::new(patient);
         let still = one("still") < settings.still_share;
         let world = World::new(Arc::clone(&patient), world_settings(settings, number, still))?;
-        world.rehearse((one("hand") * f64::from(u32::MAX)) as u64);
         let theatre = Theatre {
             camera: world.camera_calibration(),
             mount: world.arm_mount(),
@@ -213,6 +218,9 @@ impl Visit {
     /// When a device or align refuses, which is a programmer's error, or `each` does.
     pub fn watched(&mut self, each: &mut dyn FnMut(Seen<'_>) -> anyhow::Result<()>) -> anyhow::Result<(Missing, f64)> {
         self.scans = Vec::new();
+        if self.made == 0 {
+            self.take_up()?;
+        }
         let (seed, visit, nth) = (self.settings.seed, self.number, self.made);
         self.made += 1;
         let missing = self.settings.dropout.drawn(seed, visit, nth);
@@ -304,6 +312,26 @@ impl Visit {
         }
     }
 
+    /// Puts the instrument into a hand.
+    fn take_up(&mut self) -> anyhow::Result<()> {
+        let one = |what, nth| draw(self.settings.seed, what, self.number, nth);
+        let seed = (one("hand", 0) * f64::from(u32::MAX)) as u64;
+        let unsure: [f64; 3] = std::array::from_fn(|a| (2.0 * one("unsure", a as u64) - 1.0) * UNSURE_MM);
+        let mut astray_mm = Vector3::zeros();
+        if one("astray", 0) < self.settings.astray_share {
+            let settled = if self.still { 0 } else { SETTLED_AT_FIRST };
+            for _ in 0..settled {
+                self.advance(FOLLOWED)?;
+                self.look()?;
+            }
+            self.advance(FOLLOWED)?;
+            let frame = self.look()?;
+            astray_mm = off_mm(&frame, &self.world.lesson(&frame.grid, &frame.shift)) + Vector3::from(unsure);
+        }
+        self.world.rehearse_astray(seed, &astray_mm);
+        Ok(())
+    }
+
     /// Plays on until that share of the core is removed, or no more will be; the share that is.
     fn reach(&mut self, share: f64) -> anyhow::Result<f64> {
         let until = self.now + STAGE_MAX;
@@ -371,6 +399,18 @@ impl Visit {
         stepped?;
         Ok(out)
     }
+}
+
+/// How far what align shows at the core's surface lies from there in truth, tissue at rest, mm.
+fn off_mm(frame: &RoiFrame, lesson: &Lesson) -> Vector3<f64> {
+    let (mut sum, mut n) = (Vector3::zeros(), 0.0);
+    for (index, _) in lesson.tumour_margin.iter().enumerate().filter(|(_, margin)| margin.abs() < SURFACE_MM) {
+        let rest = frame.grid.centre(frame.grid.voxel(index));
+        let moved: [f64; 3] = std::array::from_fn(|a| f64::from(lesson.displacement[a * ROI_VOXELS + index]));
+        sum += frame.shift.now(&rest) - rest - Vector3::from(moved);
+        n += 1.0;
+    }
+    if n > 0.0 { sum / n } else { sum }
 }
 
 /// The home world of a visit: devices that err as in life, but for what ends a case.

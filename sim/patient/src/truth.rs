@@ -54,6 +54,12 @@ impl Label {
         matches!(self, Self::Enhancing | Self::Necrosis)
     }
 
+    /// Tissue of the brain, tumour included.
+    #[must_use]
+    pub const fn brain(self) -> bool {
+        matches!(self, Self::Grey | Self::White | Self::Infiltrated) || self.core()
+    }
+
     /// As BraTS numbers it; 0 of what is no tumour.
     #[must_use]
     pub const fn brats(self) -> u8 {

@@ -3,7 +3,8 @@
 //! It works from what is open into the core, nearest and shallowest first, stroke by stroke, through the
 //! corridor's entry; it is unsteady, leaves a part of the core alone for its own reasons, and now and then
 //! withdraws to let the microscope look. It knows the truth, as no planner may: what is learnt from it is what
-//! a cavity looks like, not how to cut. **Frame:** its goals are tissue at rest, met where that is now.
+//! a cavity looks like, not how to cut. It may be told to go astray, as whoever follows a navigation that is off: then it removes what lies that far from
+//! core, leaves as much of it on the other side, and half of such hands see that and remove the rest too. **Frame:** its goals are tissue at rest, met where that is now.
 //! **Determinism:** by its seed; `sqrt` apart no function of a library. **Allocation:** in [`Hand::new`] only.
 //! **Not modelled:** a shaft that keeps out of tissue, cutting outside the core on purpose.
 
@@ -28,6 +29,8 @@ const BURIED_MM: f64 = 30.0;
 const UNSTEADY_MM: [f64; 2] = [0.2, 1.0];
 /// Radius of the ball that is left alone, mm; nothing is where it is below 0.
 const LEFT_ALONE_MM: [f64; 2] = [-6.0, 9.0];
+/// Share of the hands that went astray which remove what they left.
+const CORRECTS: f64 = 0.5;
 /// Strokes between two looks.
 const STROKES: [f64; 2] = [15.0, 60.0];
 /// How long a look takes, s.
@@ -55,8 +58,9 @@ enum Doing {
 
 pub(super) struct Hand {
     draws: Draws,
-    /// Truth voxels that it means to remove.
+    /// Truth voxels that it means to remove, and those that it removes when it has done so.
     left: Vec<u32>,
+    then: Vec<u32>,
     doing: Doing,
     at: Point3<f64>,
     rate_mm3_s: f64,
@@ -69,10 +73,20 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    fn new(patient: &Patient, seed: u64, rate_mm3_s: f64) -> Self {
+    fn new(patient: &Patient, seed: u64, rate_mm3_s: f64, astray_mm: &Vector3<f64>) -> Self {
         let mut draws = Draws::new(patient.seed() ^ seed.rotate_left(17), Purpose::Hand);
         let truth = &patient.truth;
-        let mut left: Vec<u32> = (0..truth.grid.len()).filter(|i| truth.labels[*i].core()).map(|i| i as u32).collect();
+        let core: Vec<u32> = (0..truth.grid.len()).filter(|i| truth.labels[*i].core()).map(|i| i as u32).collect();
+        // By whole voxels, so that no two become one.
+        let by: [isize; 3] = std::array::from_fn(|a| (astray_mm[a] / truth.grid.spacing_mm).round() as isize);
+        let moved = |index: &u32| {
+            let voxel = truth.grid.voxel(*index as usize);
+            let to = [0, 1, 2].map(|a| voxel[a].checked_add_signed(by[a]).filter(|v| *v < truth.grid.dims[a]));
+            let [Some(x), Some(y), Some(z)] = to else { return None };
+            let to = truth.grid.index([x, y, z]);
+            truth.labels[to].brain().then_some(to as u32)
+        };
+        let mut left: Vec<u32> = core.iter().filter_map(moved).collect();
         let at = |index: u32| truth.grid.centre(truth.grid.voxel(index as usize));
         let radius_mm = draws.uniform(LEFT_ALONE_MM[0], LEFT_ALONE_MM[1]);
         let middle = draws.below(left.len().max(1));
@@ -83,6 +97,7 @@ impl Hand {
         Self {
             unsteady_mm: draws.uniform(UNSTEADY_MM[0], UNSTEADY_MM[1]),
             strokes: draws.uniform(STROKES[0], STROKES[1]) as usize,
+            then: if by != [0; 3] && draws.uniform(0.0, 1.0) < CORRECTS { core } else { Vec::new() },
             draws,
             left,
             doing: Doing::Choosing,
@@ -135,7 +150,11 @@ impl Hand {
             return Doing::Withdrawing;
         }
         self.strokes -= 1;
-        let Some(index) = self.next(patient, field, state) else { return Doing::Done };
+        let next = self.next(patient, field, state).or_else(|| {
+            self.left = std::mem::take(&mut self.then);
+            self.next(patient, field, state)
+        });
+        let Some(index) = next else { return Doing::Done };
         let grid = &patient.truth.grid;
         let goal = field.now(&grid.centre(grid.voxel(index))) + self.draws.normals(self.unsteady_mm);
         if nalgebra::distance(&goal, &self.at) > STROKE_MM { Doing::Going(goal) } else { self.cutting(goal) }
@@ -183,9 +202,14 @@ impl SharedWorld {
     /// Puts the instrument into a hand that removes the tumour by itself from now on, for learning. Arm and
     /// console are out of play: tracker, microscope and console report what the hand does.
     pub fn rehearse(&self, seed: u64) {
+        self.rehearse_astray(seed, &Vector3::zeros());
+    }
+
+    /// The same, what it removes lying that far from the core: tissue at rest, mm.
+    pub fn rehearse_astray(&self, seed: u64, astray_mm: &Vector3<f64>) {
         let mut world = self.lock();
         let settings = &world.settings;
-        let hand = Hand::new(&world.patient, seed, settings.rate_mm3_s * settings.removal_rate_scale);
+        let hand = Hand::new(&world.patient, seed, settings.rate_mm3_s * settings.removal_rate_scale, astray_mm);
         world.arm.true_tip = hand.tip;
         world.hand = Some(hand);
     }

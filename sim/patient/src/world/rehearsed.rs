@@ -50,6 +50,26 @@ fn a_hand_removes_core_and_little_else_and_says_so() {
     assert!((tip - grown().craniotomy.centre).dot(&grown().craniotomy.outward) > 20.0, "it ends outside");
 }
 
+#[test]
+fn a_hand_that_goes_astray_takes_healthy_tissue_and_leaves_core_or_takes_that_too_at_last() {
+    let settings = WorldSettings { removal_rate_scale: 60.0, ..exact() };
+    let ends = |seed: u64, astray_mm: f64| {
+        let world = theatre(settings.clone());
+        world.rehearse_astray(seed, &Vector3::new(0.0, astray_mm, 0.0));
+        while !world.rehearsed() && world.now() < ms(80_000) {
+            world.advance(world.now() + Duration::from_secs(1));
+        }
+        world.outcome()
+    };
+    let (exact, astray) = (ends(3, 0.0), [ends(3, 4.0), ends(4, 4.0), ends(5, 4.0), ends(6, 4.0)]);
+    assert!(astray.iter().all(|end| end.overcut_ml > exact.overcut_ml + 0.1 * exact.core_ml));
+    // Some see it and remove the rest, and some do not.
+    let left: Vec<f64> = astray.iter().map(|end| end.residual_core_ml / end.core_ml).collect();
+    let most = left.iter().copied().fold(0.0, f64::max);
+    let least = left.iter().copied().fold(1.0, f64::min);
+    assert!(most > 0.2 && least < 0.5 * most, "{left:?}");
+}
+
 /// The margin at one voxel, by looking at every other.
 fn margin_by_hand(world: &World, grid: &Grid, index: usize) -> f32 {
     let holds = |at: &Point3<f64>| world.residual_now(at);

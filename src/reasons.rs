@@ -31,12 +31,13 @@ pub fn lines(explained: &Explained) -> Vec<String> {
             Standing::Old(seconds) => format!("  OLD: {seconds:.0} s"),
             Standing::Missing => "  MISSING".to_owned(),
         };
+        let to_first_order =
+            reason.gradient.map_or_else(String::new, |logit| format!(" ({logit:+6.2} to first order)"));
         lines.push(format!(
-            "{:<19} moves the margin by {:+5.1} mm, the logit by {:+6.2} ({:+6.2} to first order){standing}",
+            "{:<19} moves the margin by {:+5.1} mm, the logit by {:+6.2}{to_first_order}{standing}",
             reason.evidence.name(),
             reason.moved_mm,
-            reason.occlusion,
-            reason.gradient
+            reason.occlusion
         ));
     }
     lines.push(format!(
@@ -105,7 +106,8 @@ mod tests {
     use bregma_perception::explain::{Evidence, Reason};
 
     fn explained(map: Vec<f32>) -> Explained {
-        let reason = |evidence, standing| Reason { evidence, standing, moved_mm: -1.25, occlusion: 0.5, gradient: 0.4 };
+        let reason =
+            |evidence, standing| Reason { evidence, standing, moved_mm: -1.25, occlusion: 0.5, gradient: Some(0.4) };
         Explained {
             margin_mm: -2.0,
             probability: 0.9,

@@ -65,6 +65,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     spinner.set_message("opening the house");
     let engines = Engines::live(args.engine.engine, &config, &theatre, &|| args.engine.weights())?;
     let engine = engines.name;
+    let reasons = args.reasons.wanted(engine, &args.engine)?;
     if let Some(note) = &engines.note {
         spinner.suspend(|| say(note));
     }
@@ -72,7 +73,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let model = made.model;
     let outputs = live::Outputs {
         record: args.record.clone(),
-        display: Options { serve: (!args.headless).then_some(config.display), rrd: args.rrd.clone() },
+        display: Options { serve: (!args.headless).then_some(config.display), rrd: args.rrd.clone(), reasons },
         seed: Some(args.seed),
     };
     let (mut running, doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;

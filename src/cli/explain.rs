@@ -69,7 +69,7 @@ struct WrittenReason {
     standing: String,
     moved_mm: f64,
     occlusion_logit: f64,
-    gradient_logit: f64,
+    gradient_logit: Option<f64>,
 }
 
 /// Runs it.

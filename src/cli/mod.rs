@@ -16,14 +16,17 @@ mod segment;
 mod train;
 mod vessels;
 
+use crate::display::reasons::Wanted;
 use crate::session::engines::Engine;
 use anyhow::Context;
+use bregma_core::time::Duration;
 use bregma_patient::{ImportedAnatomy, WorldKind, import_anatomy};
 use bregma_perception::model::file::ModelFile;
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,7 @@ pub enum Command {
 Example:
   bregma demo --seed 7 --record out/demo.mcap --rrd out/demo.rrd --report out/demo.json
   bregma demo --engine classical     without the network
+  bregma demo --reasons 5            the display says which evidence moves the margin at the tip
   bregma demo --engine cuda          the network on a GPU (cargo build --release --features cuda)
 Look at it live with `rerun rerun+http://127.0.0.1:9876/proxy`, or afterwards with `rerun out/demo.rrd`.")]
     Demo(DemoArgs),
@@ -158,6 +162,8 @@ pub struct DemoArgs {
     pub headless: bool,
     #[command(flatten)]
     pub engine: EngineArgs,
+    #[command(flatten)]
+    pub reasons: ReasonsArgs,
     /// Write a recording.
     #[arg(long, value_name = "FILE.mcap")]
     pub record: Option<PathBuf>,
@@ -193,6 +199,32 @@ impl EngineArgs {
     }
 }
 
+/// Why margins are where they are.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReasonsArgs {
+    /// Every so many seconds the display says which evidence moves the margin at the tip, and which is missing or old. Each time it costs the
+    /// network's time eight times over, on one thread; without it nothing.
+    #[arg(long, value_name = "SECONDS")]
+    pub reasons: Option<f64>,
+}
+
+impl ReasonsArgs {
+    /// What is asked for, where a network estimates, by the name of what does.
+    ///
+    /// # Errors
+    /// No time, reasons of an estimator that has none, and as [`EngineArgs::weights`].
+    pub fn wanted(&self, name: &str, engine: &EngineArgs) -> anyhow::Result<Option<Wanted>> {
+        let Some(seconds) = self.reasons else { return Ok(None) };
+        anyhow::ensure!((0.5..=3600.0).contains(&seconds), "--reasons is {seconds}; 0.5 to 3600 seconds are right");
+        anyhow::ensure!(
+            name != "classical",
+            "--reasons: the classical estimator runs, and reasons are a network's; with --engine cpu-int8 there are some"
+        );
+        let every = Duration::from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+        Ok(Some(Wanted { model: Arc::new(engine.weights()?.into_model()), every }))
+    }
+}
+
 /// Options of `export`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("weights")))]
@@ -221,6 +253,8 @@ pub struct RunArgs {
     pub seconds: Option<f64>,
     #[command(flatten)]
     pub engine: EngineArgs,
+    #[command(flatten)]
+    pub reasons: ReasonsArgs,
 }
 
 /// Who plans.

@@ -46,9 +46,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
     let (theatre, volumes) = open(&config, sources)?;
     let engines = Engines::live(args.engine.engine, &config, &theatre, &|| args.engine.weights())?;
     engines.note.iter().for_each(say);
+    let reasons = args.reasons.wanted(engines.name, &args.engine)?;
     let made = session::stages(&config, &theatre, engines, Box::new(session::greedy(&config)?))?;
-    let outputs =
-        live::Outputs { record: None, display: Options { serve: Some(config.display), rrd: None }, seed: None };
+    let outputs = live::Outputs {
+        record: None,
+        display: Options { serve: Some(config.display), rrd: None, reasons },
+        seed: None,
+    };
     let (mut running, mut doors, encoded_to) = live::start(&config, &theatre, made, &outputs)?;
     doors.anatomy.publish(Arc::clone(&theatre.anatomy));
     let keeper = Keeper::new(doors.registration, running.latches.clone(), running.events.clone())?;

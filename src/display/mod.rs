@@ -7,6 +7,7 @@
 mod layout;
 mod overlay;
 pub mod portrait;
+pub mod reasons;
 mod screen;
 pub mod slices;
 mod surface;
@@ -43,6 +44,8 @@ pub struct Options {
     pub serve: Option<SocketAddr>,
     /// Write an `.rrd` file.
     pub rrd: Option<PathBuf>,
+    /// Say why the margin at the tip is where it is.
+    pub reasons: Option<reasons::Wanted>,
 }
 
 /// What is drawn but does not change.
@@ -89,11 +92,13 @@ struct Lanes {
 pub struct Display {
     lanes: Lanes,
     recording: RecordingStream,
+    reasons: Option<(reasons::Wanted, reasons::Lanes)>,
 }
 
 /// The display, drawing.
 pub struct Drawing {
     thread: JoinHandle<()>,
+    reasons: Option<JoinHandle<()>>,
     ending: Arc<AtomicBool>,
     wake: Arc<Wake>,
 }
@@ -117,7 +122,8 @@ impl Display {
             verdicts: topics.verdicts.subscribe("verdicts to display", 32, DropOldest),
             video,
         };
-        Ok((Self { lanes, recording }, encoded))
+        let reasons = options.reasons.clone().map(|wanted| (wanted, reasons::Lanes::hang(topics)));
+        Ok((Self { lanes, recording, reasons }, encoded))
     }
 
     /// Starts drawing.
@@ -128,11 +134,17 @@ impl Display {
         let ending = Arc::new(AtomicBool::new(false));
         let wake = Arc::new(Wake::new());
         let (told, own) = (Arc::clone(&ending), Arc::clone(&wake));
+        let board = reasons::Board::default();
+        let reasons = self.reasons.map(|(wanted, lanes)| {
+            let beside = (events.clone(), clock.clone());
+            reasons::start(wanted, lanes, board.clone(), Arc::clone(&ending), beside)
+        });
+        let reasons = reasons.transpose()?;
         let thread = std::thread::Builder::new()
             .name("display".to_owned())
             .spawn(move || {
                 own.bind();
-                let mut screen = screen::Screen::new(self.recording, fixed, events);
+                let mut screen = screen::Screen::new(self.recording, fixed, events, board);
                 let mut lanes = self.lanes;
                 while !told.load(Ordering::Acquire) {
                     screen.draw(clock.now(), &mut lanes);
@@ -142,7 +154,7 @@ impl Display {
                 screen.close();
             })
             .map_err(DisplayError::Thread)?;
-        Ok(Drawing { thread, ending, wake })
+        Ok(Drawing { thread, reasons, ending, wake })
     }
 }
 
@@ -152,6 +164,9 @@ impl Drawing {
         self.ending.store(true, Ordering::Release);
         self.wake.notify();
         assert!(self.thread.join().is_ok(), "the display panicked");
+        if let Some(reasons) = self.reasons {
+            assert!(reasons.join().is_ok(), "who asks for reasons panicked");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::layout::path;
 use super::overlay::{Points, project};
+use super::reasons::Board;
 use super::slices::{self, EDGE_PX, Plane};
 use super::surface::{Mesh, Mesher};
 use super::{Fixed, Lanes, MESH_EVERY, SCENE_EVERY, STALE_AFTER};
@@ -18,6 +19,7 @@ pub(super) struct Screen {
     out: RecordingStream,
     fixed: Fixed,
     events: Events,
+    board: Board,
     told: u64,
     roi: Option<Arc<RoiFrame>>,
     scene: Option<Arc<Scene>>,
@@ -44,11 +46,12 @@ const AROUND_MM: f64 = 45.0;
 const INSTRUMENT_MM: f64 = 60.0;
 
 impl Screen {
-    pub(super) fn new(out: RecordingStream, fixed: Fixed, events: Events) -> Self {
+    pub(super) fn new(out: RecordingStream, fixed: Fixed, events: Events, board: Board) -> Self {
         let screen = Self {
             out,
             fixed,
             events,
+            board,
             told: 0,
             roi: None,
             scene: None,
@@ -126,6 +129,7 @@ impl Screen {
         while let Some(sent) = lanes.sent.take() {
             self.sent = Some(sent.value);
         }
+        self.board.tip(self.tip());
         for event in self.events.since(self.told) {
             self.told = event.number;
             self.log(path::EVENTS, &rerun::TextLog::new(event.words).with_level(rerun::TextLogLevel::INFO));
@@ -335,6 +339,7 @@ impl Screen {
                         e.shift
                     ),
                 );
+                self.board.words(now).into_iter().for_each(|words| line(&mut text, words));
                 if scene.doubtful_ml > bregma_planning::DOUBTFUL_SHARE_MAX * scene.residual_ml {
                     line(
                         &mut text,

@@ -103,8 +103,8 @@ pub struct Reason {
     pub moved_mm: f64,
     /// The logit of residual core around the place with it less that without.
     pub occlusion: f64,
-    /// The same to first order: gradient × input.
-    pub gradient: f64,
+    /// The same to first order: gradient × input, where that was asked for.
+    pub gradient: Option<f64>,
 }
 
 /// Why a margin is where it is.
@@ -147,44 +147,125 @@ pub fn explain(
     brain: &VoxelBits,
     at: [usize; 3],
 ) -> Result<Explained, ExplainError> {
-    if at.iter().any(|v| *v >= ROI_EDGE) {
-        return Err(ExplainError::Outside(at));
-    }
-    let about = about(at);
-    let mut asking = Asking::new(model, at, about.clone())?;
-    let mut inputs = Inputs::new(PriorSettings::default());
-    let input = inputs.of(frame, brain);
-    let with = asking.of(pool, input)?;
-    let slopes = gradient(model, input, &about)?;
+    let mut occluder = Occluder::new(model)?;
+    let Occluded { margin_mm, probability, mut reasons } = occluder.of(pool, frame, brain, at)?;
+    let input = occluder.inputs.of(frame, brain);
+    let slopes = gradient(model, input, &about(at))?;
     let mut map = vec![0.0; ROI_VOXELS];
-    let mut reasons = Vec::with_capacity(Evidence::ALL.len());
-    for evidence in Evidence::ALL {
-        let mut channels = input.to_vec();
+    for reason in &mut reasons {
         let mut sum = 0.0;
-        for (channel, absent) in evidence.channels() {
+        for (channel, absent) in reason.evidence.channels() {
             let part = channel * ROI_VOXELS..(channel + 1) * ROI_VOXELS;
-            for ((value, slope), map) in channels[part.clone()].iter_mut().zip(&slopes[part]).zip(&mut map) {
-                let worth = slope * (*value - absent);
+            for ((value, slope), map) in input[part.clone()].iter().zip(&slopes[part]).zip(&mut map) {
+                let worth = slope * (value - absent);
                 *map += worth;
                 sum += f64::from(worth);
-                *value = *absent;
             }
         }
-        let without = asking.of(pool, &channels)?;
-        reasons.push(Reason {
-            evidence,
-            standing: standing(evidence, frame, &about),
-            moved_mm: with.margin_mm - without.margin_mm,
-            occlusion: with.logit - without.logit,
-            gradient: sum,
-        });
+        reason.gradient = Some(sum);
     }
     let agreement = ranks_agree(&reasons);
-    reasons.sort_by(|a, b| {
-        b.moved_mm.abs().total_cmp(&a.moved_mm.abs()).then(b.occlusion.abs().total_cmp(&a.occlusion.abs()))
-    });
-    let probability = 1.0 / (1.0 + libm::exp(-with.logit));
-    Ok(Explained { margin_mm: with.margin_mm, probability, reasons, map, agreement })
+    Ok(Explained { margin_mm, probability, reasons, map, agreement })
+}
+
+/// What a network says at a place, and what it would say without each kind of evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Occluded {
+    /// Signed margin at the place by the frame alone, mm.
+    pub margin_mm: f64,
+    /// Probability of residual core around it.
+    pub probability: f64,
+    /// Every kind of evidence, the one that moves the margin most first.
+    pub reasons: Vec<Reason>,
+}
+
+/// Asks a network what it would say without some of what it sees. **Allocation:** in `new`, and of what is said.
+pub struct Occluder {
+    plan: Plan,
+    inputs: Inputs,
+    without: Vec<f32>,
+    distances: DistanceTransform,
+    logits: Vec<f32>,
+    inside: Vec<u8>,
+    squared: Vec<i32>,
+}
+
+impl Occluder {
+    /// In f32.
+    ///
+    /// # Errors
+    /// When the engine refuses the network.
+    pub fn new(model: &Model) -> Result<Self, EngineError> {
+        Ok(Self {
+            plan: Plan::new(model, ROI_EDGE, Precision::F32, None)?,
+            inputs: Inputs::new(PriorSettings::default()),
+            without: vec![0.0; INPUTS * ROI_VOXELS],
+            distances: DistanceTransform::new([ROI_EDGE; 3]),
+            logits: vec![0.0; OUTPUTS * ROI_VOXELS],
+            inside: vec![0; ROI_VOXELS],
+            squared: vec![0; ROI_VOXELS],
+        })
+    }
+
+    /// At a voxel of a frame; `brain` is what its T1c shows to be brain. The network runs once, and once more for each kind of evidence.
+    ///
+    /// # Errors
+    /// [`ExplainError`].
+    pub fn of(
+        &mut self,
+        pool: &Pool,
+        frame: &RoiFrame,
+        brain: &VoxelBits,
+        at: [usize; 3],
+    ) -> Result<Occluded, ExplainError> {
+        if at.iter().any(|v| *v >= ROI_EDGE) {
+            return Err(ExplainError::Outside(at));
+        }
+        let about = about(at);
+        let index = at[0] + ROI_EDGE * (at[1] + ROI_EDGE * at[2]);
+        let mut without = std::mem::take(&mut self.without);
+        without.clear();
+        without.extend_from_slice(self.inputs.of(frame, brain));
+        let with = self.answer(pool, &without, index, &about)?;
+        let mut reasons = Vec::with_capacity(Evidence::ALL.len());
+        for evidence in Evidence::ALL {
+            for (channel, absent) in evidence.channels() {
+                without[channel * ROI_VOXELS..(channel + 1) * ROI_VOXELS].fill(*absent);
+            }
+            let answer = self.answer(pool, &without, index, &about)?;
+            reasons.push(Reason {
+                evidence,
+                standing: standing(evidence, frame, &about),
+                moved_mm: with.margin_mm - answer.margin_mm,
+                occlusion: with.logit - answer.logit,
+                gradient: None,
+            });
+            let input = self.inputs.of(frame, brain);
+            for (channel, _) in evidence.channels() {
+                let part = channel * ROI_VOXELS..(channel + 1) * ROI_VOXELS;
+                without[part.clone()].copy_from_slice(&input[part]);
+            }
+        }
+        self.without = without;
+        reasons.sort_by(|a, b| {
+            b.moved_mm.abs().total_cmp(&a.moved_mm.abs()).then(b.occlusion.abs().total_cmp(&a.occlusion.abs()))
+        });
+        let probability = 1.0 / (1.0 + libm::exp(-with.logit));
+        Ok(Occluded { margin_mm: with.margin_mm, probability, reasons })
+    }
+
+    fn answer(&mut self, pool: &Pool, channels: &[f32], at: usize, about: &[usize]) -> Result<Answer, EngineError> {
+        let mut state = self.plan.state();
+        self.plan.run(pool, channels, &mut state, &mut self.logits)?;
+        let cavity = &channels[CAVITY * ROI_VOXELS..][..ROI_VOXELS];
+        for ((inside, logit), cavity) in self.inside.iter_mut().zip(&self.logits).zip(cavity) {
+            *inside = u8::from(*logit >= 0.0 && *cavity <= 0.5);
+        }
+        self.distances.signed(&self.inside, &mut self.squared);
+        let margin_mm = surface_mm(self.squared[at], ROI_SPACING_MM).clamp(-MARGIN_MAX_MM, MARGIN_MAX_MM);
+        let sum: f64 = about.iter().map(|i| f64::from(self.logits[*i])).sum();
+        Ok(Answer { margin_mm, logit: sum / about.len() as f64 })
+    }
 }
 
 /// Voxels around one.
@@ -207,43 +288,6 @@ fn about(at: [usize; 3]) -> Vec<usize> {
 struct Answer {
     margin_mm: f64,
     logit: f64,
-}
-
-struct Asking {
-    plan: Plan,
-    at: usize,
-    about: Vec<usize>,
-    distances: DistanceTransform,
-    logits: Vec<f32>,
-    inside: Vec<u8>,
-    squared: Vec<i32>,
-}
-
-impl Asking {
-    fn new(model: &Model, at: [usize; 3], about: Vec<usize>) -> Result<Self, EngineError> {
-        Ok(Self {
-            plan: Plan::new(model, ROI_EDGE, Precision::F32, None)?,
-            at: at[0] + ROI_EDGE * (at[1] + ROI_EDGE * at[2]),
-            about,
-            distances: DistanceTransform::new([ROI_EDGE; 3]),
-            logits: vec![0.0; OUTPUTS * ROI_VOXELS],
-            inside: vec![0; ROI_VOXELS],
-            squared: vec![0; ROI_VOXELS],
-        })
-    }
-
-    fn of(&mut self, pool: &Pool, channels: &[f32]) -> Result<Answer, EngineError> {
-        let mut state = self.plan.state();
-        self.plan.run(pool, channels, &mut state, &mut self.logits)?;
-        let cavity = &channels[CAVITY * ROI_VOXELS..][..ROI_VOXELS];
-        for ((inside, logit), cavity) in self.inside.iter_mut().zip(&self.logits).zip(cavity) {
-            *inside = u8::from(*logit >= 0.0 && *cavity <= 0.5);
-        }
-        self.distances.signed(&self.inside, &mut self.squared);
-        let margin_mm = surface_mm(self.squared[self.at], ROI_SPACING_MM).clamp(-MARGIN_MAX_MM, MARGIN_MAX_MM);
-        let sum: f64 = self.about.iter().map(|i| f64::from(self.logits[*i])).sum();
-        Ok(Answer { margin_mm, logit: sum / self.about.len() as f64 })
-    }
 }
 
 /// The slope of the mean logit around the place over every number of the frame.
@@ -290,7 +334,7 @@ fn ranks_agree(reasons: &[Reason]) -> f64 {
         let alike = |a: f64| reasons.iter().filter(|r| of(r) == a).count() as f64;
         reasons.iter().map(|r| below(of(r)) + 0.5 * (alike(of(r)) - 1.0)).collect()
     };
-    let (a, b) = (ranks(&|r| r.gradient), ranks(&|r| r.occlusion));
+    let (a, b) = (ranks(&|r| r.gradient.unwrap_or(0.0)), ranks(&|r| r.occlusion));
     let middle = 0.5 * (reasons.len() as f64 - 1.0);
     let product = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - middle) * (y - middle)).sum::<f64>();
     product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt().max(1e-12)
@@ -318,9 +362,9 @@ mod tests {
             explain(&untrained(5), &pool, &frame(), &VoxelBits::new(), [30, 31, 32]).expect("it can be explained");
         let of = |evidence| *explained.reasons.iter().find(|r| r.evidence == evidence).expect("all are there");
         let t2 = of(Evidence::T2);
-        assert_eq!((t2.standing, t2.moved_mm, t2.occlusion, t2.gradient), (Standing::Missing, 0.0, 0.0, 0.0));
+        assert_eq!((t2.standing, t2.moved_mm, t2.occlusion, t2.gradient), (Standing::Missing, 0.0, 0.0, Some(0.0)));
         assert_eq!((of(Evidence::T1c).standing, of(Evidence::Video).standing), (Standing::There, Standing::Missing));
-        assert!(of(Evidence::T1c).occlusion != 0.0 && of(Evidence::T1c).gradient != 0.0);
+        assert!(of(Evidence::T1c).occlusion != 0.0 && of(Evidence::T1c).gradient.is_some_and(|g| g != 0.0));
         assert!(explained.reasons.is_sorted_by(|a, b| a.moved_mm.abs() >= b.moved_mm.abs()));
         assert!(explained.map.iter().any(|v| *v != 0.0) && explained.map.iter().all(|v| v.is_finite()));
     }
@@ -331,11 +375,11 @@ mod tests {
         let base = Inputs::new(PriorSettings::default()).of(&frame(), &VoxelBits::new()).to_vec();
         let place = about([30, 31, 32]);
         let slopes = gradient(&model, &base, &place).expect("a network");
-        let mut asking = Asking::new(&model, [30, 31, 32], place).expect("a plan");
+        let mut occluder = Occluder::new(&model).expect("a plan");
         let mut along = |by: f32| {
             let mut channels = base.clone();
             channels[..ROI_VOXELS].iter_mut().zip(&slopes).for_each(|(v, s)| *v += by * s.signum());
-            asking.of(&pool, &channels).expect("finite").logit
+            occluder.answer(&pool, &channels, 30 + ROI_EDGE * (31 + ROI_EDGE * 32), &place).expect("finite").logit
         };
         let (up, down) = (along(1e-3), along(-1e-3));
         let expected: f64 = slopes[..ROI_VOXELS].iter().map(|s| 2e-3 * f64::from(s.abs())).sum();
@@ -349,7 +393,7 @@ mod tests {
             standing: Standing::There,
             moved_mm: 0.0,
             occlusion,
-            gradient,
+            gradient: Some(gradient),
         };
         let of = |pairs: [(f64, f64); 4]| ranks_agree(&pairs.map(|(g, o)| reason(g, o)));
         assert!((of([(0.1, 1.0), (0.2, 2.0), (0.3, 30.0), (9.0, 31.0)]) - 1.0).abs() < 1e-12);

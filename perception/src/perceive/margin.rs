@@ -54,8 +54,20 @@ pub struct Known {
     pub error_mm: f32,
     /// Whether it is open.
     pub open: bool,
-    /// How much core both say there is in the region, mL.
-    pub core_ml: [f32; 2],
+    /// How much core both say there is in the region.
+    pub core: [Amount; 2],
+}
+
+/// A volume, as the function takes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Amount(f32);
+
+impl Amount {
+    /// Of so many mL.
+    #[must_use]
+    pub fn of_ml(ml: f32) -> Self {
+        Self(libm::log1pf(ml) - 1.0)
+    }
 }
 
 impl Known {
@@ -67,10 +79,10 @@ impl Known {
         let [network, beyond, classical, classical_beyond] =
             [self.network_mm[0], self.network_mm[1], self.classical_mm[0], self.classical_mm[1]].map(far);
         let [by_network, by_classical] = self.shares.map(share);
-        let [ml, classical_ml] = self.core_ml.map(|ml| libm::log1pf(ml) - 1.0);
+        let [Amount(core), Amount(classical_core)] = self.core;
         let error = self.error_mm.min(10.0) - 2.0;
         let open = if self.open { 1.0 } else { 0.0 };
-        [network, beyond, classical, classical_beyond, by_network, by_classical, error, open, ml, classical_ml]
+        [network, beyond, classical, classical_beyond, by_network, by_classical, error, open, core, classical_core]
     }
 }
 
@@ -147,7 +159,8 @@ impl Rule {
     #[must_use]
     pub fn half_mm(&self, half: f32, rigid_mm: f32) -> f32 {
         let beyond = (rigid_mm * rigid_mm - self.error_mm * self.error_mm).max(0.0).sqrt();
-        (self.factor * half).hypot(super::NINETY * beyond)
+        let (fitted, added) = (self.factor * half, super::NINETY * beyond);
+        if added > 0.0 { (fitted * fitted + added * added).sqrt() } else { fitted }
     }
 
     /// As ranges of a model's file, by name.
@@ -224,7 +237,7 @@ pub(crate) mod tests {
             shares: [if near_mm < 0.0 { 200 } else { 40 }, 60],
             error_mm: 2.2,
             open: false,
-            core_ml: [3.0, 2.0],
+            core: [3.0, 2.0].map(Amount::of_ml),
         }
     }
 

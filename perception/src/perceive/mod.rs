@@ -50,7 +50,7 @@ use bregma_core::time::{Duration, Instant};
 use bregma_core::{All, Latest, Stage};
 use classical::Classical;
 use forbidden::ForbiddenField;
-use margin::{Beside, CLASSICAL_FAR, Known, LANES, Rule};
+use margin::{Amount, Beside, CLASSICAL_FAR, Known, LANES, REACH_MM, Rule};
 use moved::Moved;
 use std::sync::Arc;
 use whole::Whole;
@@ -345,19 +345,29 @@ impl Errors<'_> {
 
     /// All of it, of every voxel.
     fn all_mm(&self) -> impl Iterator<Item = f32> {
+        let of = self.of();
+        self.deviation_mm.iter().map(move |mm| of(*mm))
+    }
+
+    /// All of it, of a voxel by its deviation.
+    fn of(&self) -> impl Fn(f32) -> f32 + use<> {
         let (rigid_mm, everywhere_mm) = (self.rigid_mm(), self.everywhere_mm());
-        self.deviation_mm.iter().map(move |mm| everywhere_mm.map_or_else(|| rigid_mm.hypot(*mm), |all| rigid_mm + all))
+        move |mm| everywhere_mm.map_or_else(|| rigid_mm.hypot(mm), |all| rigid_mm + all)
     }
 }
 
 /// Half of an interval as a scene holds it, never less than it is.
 fn half_width(mm: f32) -> u8 {
-    (mm * INTERVAL_PER_MM as f32).ceil().min(255.0) as u8
+    let scaled = mm * INTERVAL_PER_MM as f32;
+    // Rounded up, by what the processor does without being called.
+    let whole = scaled as u8;
+    whole.saturating_add(u8::from(scaled > f32::from(whole)))
 }
 
 /// A margin as a scene holds it, mm, on the side of the surface that its voxel is on.
 fn held(mm: f32, core: bool) -> i16 {
-    let margin = (mm * MARGIN_PER_MM as f32).round() as i16;
+    let scaled = mm * MARGIN_PER_MM as f32;
+    let margin = (scaled + 0.5_f32.copysign(scaled)) as i16;
     if core { margin.min(-1) } else { margin.max(1) }
 }
 
@@ -526,23 +536,47 @@ impl Work {
         moved.values(classical, 0, &mut now);
         let mut beside = std::mem::take(&mut self.beside);
         let [network_far, by_classical, classical_far] = &mut beside;
-        let ml = |core: &VoxelBits| (core.count() as f64 * grid.voxel_ml()) as f32;
+        let amount = |core: &VoxelBits| Amount::of_ml((core.count() as f64 * grid.voxel_ml()) as f32);
         let mut surfaces = || {
             self.surface(residual, rule.far, 1, network_far)?;
             self.surface(&now, CLASSICAL_FAR, 1, classical_far)?;
             self.surface(&now, CORE_MIN, 1, by_classical)?;
-            let classical_ml = ml(&self.core);
+            let by_classical = amount(&self.core);
             // Last, since its core is what counts.
             self.surface(residual, CORE_MIN, 1, margin)?;
-            Ok([ml(&self.core), classical_ml])
+            Ok([amount(&self.core), by_classical])
         };
         let measured = surfaces();
-        if let Ok(core_ml) = measured {
+        if let Ok(core) = measured {
             let rigid_mm = errors.rigid_mm();
             let mm = |margin: i16| f32::from(margin) / MARGIN_PER_MM as f32;
             let (mut median, mut wide) = ([0.0; LANES], [0.0; LANES]);
-            let mut all_mm = errors.all_mm();
+            let error_mm = errors.of();
+            // Where all surfaces are beyond its reach, what it sees is the same everywhere, but for errors and shares.
+            let away = Known {
+                network_mm: [REACH_MM; 2],
+                classical_mm: [REACH_MM; 2],
+                shares: [0; 2],
+                error_mm: error_mm(errors.deviation_mm[ROI_VOXELS / 2]),
+                open: false,
+                core,
+            };
+            let [low, _, high] = rule.of(&away);
+            let away = half_width(rule.half_mm(0.5 * (high - low), rigid_mm));
+            let reach = (f64::from(REACH_MM) * MARGIN_PER_MM) as i16;
             for (row, margins) in margin.chunks_exact_mut(LANES).enumerate() {
+                if self.now.brain.rows()[row] | self.now.cavity.rows()[row] == 0 {
+                    // Neither brain nor open: nobody asks how far bone is from core.
+                    half[row * LANES..][..LANES].fill(u8::MAX);
+                    continue;
+                }
+                let part = row * LANES..(row + 1) * LANES;
+                let surfaces =
+                    [&*margins, &network_far[part.clone()], &by_classical[part.clone()], &classical_far[part.clone()]];
+                if surfaces.iter().all(|surface| surface.iter().all(|margin| *margin >= reach)) {
+                    half[part].fill(away);
+                    continue;
+                }
                 let open = self.now.cavity.rows()[row];
                 let known = (0..LANES).map(|lane| {
                     let at = row * LANES + lane;
@@ -550,9 +584,9 @@ impl Work {
                         network_mm: [mm(margins[lane]), mm(network_far[at])],
                         classical_mm: [mm(by_classical[at]), mm(classical_far[at])],
                         shares: [residual[at], now[at]],
-                        error_mm: all_mm.next().unwrap_or(0.0),
+                        error_mm: error_mm(errors.deviation_mm[at]),
                         open: open >> lane & 1 == 1,
-                        core_ml,
+                        core,
                     }
                 });
                 rule.row(known, &mut median, &mut wide);

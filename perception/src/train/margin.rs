@@ -140,8 +140,11 @@ fn add_slope(w: &[f64; WEIGHTS], example: &Example, slope: &mut [f64; WEIGHTS]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perceive::margin::Rule;
     use crate::perceive::margin::tests::known;
+    use crate::perceive::margin::{Amount, Rule};
+
+    const MUCH: [f32; 2] = [12.0, 11.0];
+    const LITTLE: [f32; 2] = [0.5, 0.4];
 
     /// Margins are a millimetre less than the surface says, and uniformly spread by up to 2 mm where core is little, by 1 where it is much.
     fn examples(seed: u64) -> Vec<Vec<Example>> {
@@ -150,9 +153,9 @@ mod tests {
             let much = random.below(2) == 1;
             let near = 5.0 * random.next();
             let spread = if much { 1.0 } else { 2.0 };
-            let core_ml = if much { [12.0, 11.0] } else { [0.5, 0.4] };
+            let core = if much { MUCH } else { LITTLE }.map(Amount::of_ml);
             let margin_mm = near - 1.0 + spread * random.next();
-            Example { known: Known { core_ml, ..known(near) }, margin_mm, visible: random.below(2) == 1 }
+            Example { known: Known { core, ..known(near) }, margin_mm, visible: random.below(2) == 1 }
         };
         (0..8).map(|_| (0..200).map(|_| one()).collect()).collect()
     }
@@ -162,9 +165,9 @@ mod tests {
         let patients: Vec<_> = (0..6).map(examples).collect();
         let slices: Vec<&[Vec<Example>]> = patients.iter().map(Vec::as_slice).collect();
         let rule = Rule::new(33, 1.0, 1.0, fit(&slices, 7));
-        for (core_ml, spread) in [([12.0, 11.0], 1.0), ([0.5, 0.4], 2.0)] {
+        for (core, spread) in [(MUCH.map(Amount::of_ml), 1.0), (LITTLE.map(Amount::of_ml), 2.0)] {
             for near in [-3.0, 0.5, 4.0] {
-                let [low, middle, high] = rule.of(&Known { core_ml, ..known(near) });
+                let [low, middle, high] = rule.of(&Known { core, ..known(near) });
                 assert!((middle - (near - 1.0)).abs() < 0.25, "{middle} at {near}");
                 // Nine of ten of what is uniform lie within nine tenths of its width.
                 assert!((0.5 * (high - low) - 0.9 * spread).abs() < 0.25, "{low} to {high} at {near}, {spread}");

@@ -19,7 +19,7 @@ use bregma_perception::model::Model;
 use bregma_perception::perceive::classical::share_of;
 use bregma_perception::perceive::inputs::Inputs;
 use bregma_perception::perceive::likeness::{Likeness, Looking};
-use bregma_perception::perceive::margin::{CLASSICAL_FAR, Known, Rule};
+use bregma_perception::perceive::margin::{Amount, CLASSICAL_FAR, Known, Rule};
 use bregma_perception::perceive::network::OUTPUTS;
 use bregma_perception::perceive::prior::PriorSettings;
 use bregma_perception::perceive::trust::Trust;
@@ -103,7 +103,7 @@ impl Look {
             shares: [spot.logit.map_or(0, |logit| share_of(trust.tempered(logit))), spot.classical],
             error_mm: spot.error_mm,
             open: spot.open,
-            core_ml: [self.core_ml[offset], self.classical_ml],
+            core: [self.core_ml[offset], self.classical_ml].map(Amount::of_ml),
         }
     }
 

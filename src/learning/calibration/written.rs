@@ -22,10 +22,11 @@ pub fn put_into(file: &mut ModelFile, found: &Calibrated) {
 /// The figure of a model's file that says whether it was better than the classical estimator on the patients that it was calibrated on.
 const BETTER: &str = "better than the classical estimator";
 
-/// Whether it was: in overlap and in margin, whatever was left.
+/// Whether it was: in margin whatever was left, and in overlap in the mean over that.
 pub(super) fn better(found: &Calibrated) -> bool {
-    let each = |b: &Beside| b.dice[0] > b.dice[1] && b.margin_mm[0] < b.margin_mm[1];
-    !found.beside.is_empty() && found.beside.iter().all(each)
+    let nearer = |b: &Beside| b.margin_mm[0] < b.margin_mm[1];
+    let over: f64 = found.beside.iter().map(|b| b.dice[0] - b.dice[1]).sum();
+    found.beside.iter().all(nearer) && over > 0.0
 }
 
 /// Whether a model's file says that it is to be preferred to the classical estimator.
@@ -55,9 +56,9 @@ pub fn lines(found: &Calibrated) -> Vec<String> {
         ));
     }
     let word = if better(found) {
-        "better in all of it"
+        "better: in margin whatever was left, in overlap in the mean"
     } else {
-        "not better in all of it: `auto` stays with the classical estimator"
+        "not better in margin whatever was left, or not in overlap in the mean: `auto` stays with the classical estimator"
     };
     lines.push(word.to_owned());
     let shares = within.iter().map(|(stratum, share)| format!("{stratum} {:.0} %", 100.0 * share));

@@ -102,7 +102,7 @@ pub fn markdown(cases: &[CaseFigures], command: &str) -> String {
     let frames: usize = cases.iter().map(|c| c.frames.len()).sum();
     let mut out = format!(
         "# What the network is worth\n\n`{command}`. Whole simulated removals, {} at home and {} in the foreign world, {frames} frames \
-         every 10 simulated seconds, with one intraoperative MRI each and faults as tests/scenarios/perception.toml says. All of it is \
+         every 10 simulated seconds, with time for one intraoperative MRI each and faults as tests/scenarios/perception.toml says. All of it is \
          *simulated*. The removals went by the network, in int8; everything else saw the same frames beside it. Figures are means over \
          cases of a case's mean unless they say otherwise. Nothing was learnt, calibrated or tuned on these seeds, or on the foreign \
          world.\n\n",

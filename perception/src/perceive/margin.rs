@@ -294,7 +294,7 @@ pub(crate) mod tests {
         assert_eq!((margin(3.0, 4.0), margin(-2.0, -1.5)), (3.0, -2.0));
         assert_eq!((margin(9.0, 11.0), margin(10.5, 25.0), margin(-11.0, -14.0)), (10.0, 25.0, -14.0));
         assert_eq!((margin(-0.5, 0.6), margin(0.5, -0.6)), (0.0, 0.0));
-        assert!(some().half_mm(2.0, 0.8) - 2.2 < 1e-6);
+        assert!((some().half_mm(2.0, 0.8) - 2.2).abs() < 1e-6);
         let wider = some().half_mm(2.0, 1.0);
         assert!((wider - 2.2_f32.hypot(1.645 * 0.6)).abs() < 1e-4, "{wider}");
     }

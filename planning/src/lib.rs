@@ -11,17 +11,26 @@
 mod anchor;
 mod field;
 mod greedy;
+mod left;
 mod memory;
+mod model;
+mod mpc;
 mod planner;
+mod raster;
 mod reach;
+mod route;
 mod settings;
 mod stage;
+mod strokes;
 #[cfg(test)]
 mod world;
 
 pub use anchor::SHARE_MAX as DOUBTFUL_SHARE_MAX;
-pub use greedy::Greedy;
+pub use greedy::{Greedy, Nearest};
 pub use memory::{Ending, Memory};
+pub use mpc::{Ahead, Mpc};
 pub use planner::{Planner, View};
+pub use raster::{Raster, Rows};
 pub use settings::{GreedySettings, OutOfRange, PlanSettings};
 pub use stage::{PlanFault, PlanIn, PlanStage, VERDICTS_MAX, WITHDRAWN_MAX, Waiting};
+pub use strokes::Strokes;

@@ -39,8 +39,8 @@ pub(crate) enum Obstacle {
 
 /// The pivot and what surrounds it.
 #[derive(Debug)]
-pub(crate) struct Reach<'a> {
-    pub field: &'a Field,
+pub(crate) struct Reach {
+    pub field: Field,
     pub pivot: Point3<f64>,
     pub axis: Vector3<f64>,
     corridor: Corridor,
@@ -65,18 +65,26 @@ fn pivot(corridor: &Corridor, axis: &Vector3<f64>) -> Point3<f64> {
 }
 
 /// Farthest forbidden voxel that matters, mm.
-pub(crate) fn forbidden_reach_mm(shaft_mm: f64, settings: &GreedySettings, spacing_mm: f64) -> f64 {
+fn forbidden_reach_mm(shaft_mm: f64, settings: &GreedySettings, spacing_mm: f64) -> f64 {
     settings.removal_mm.max(shaft_mm) + settings.standoff_mm + spacing_mm
 }
 
-impl<'a> Reach<'a> {
-    pub fn new(field: &'a Field, view: &View<'_>, axis: Vector3<f64>, settings: &GreedySettings) -> Self {
+impl Reach {
+    /// Around the corridor's axis.
+    pub fn new(view: &View<'_>, axis: Vector3<f64>, settings: &GreedySettings) -> Self {
+        let reach_mm = forbidden_reach_mm(view.shaft_radius_mm, settings, view.scene.grid.spacing_mm);
+        let field = Field::new(view.scene, view.anatomy, &axis, reach_mm);
         let (half, half_diagonal) = (0.5 * field.grid.spacing_mm, field.half_diagonal_mm());
         let (shaft, cut) = (view.shaft_radius_mm, settings.removal_mm);
         // At a voxel's centre: radius, standoff and the forbidden voxel's own half edge. Elsewhere the
         // centre of the holding voxel may be half a diagonal farther away, and a sample 0.05 mm.
         let cut_least = field.least(cut + settings.standoff_mm + half);
         let orientation = view.tip.isometry().rotation;
+        let [shaft_least, cut_least, cut_least_between] = [
+            field.least((shaft + settings.standoff_mm + half).max(shaft + half_diagonal)),
+            cut_least,
+            field.least(cut + half_diagonal + 0.05).max(cut_least),
+        ];
         Self {
             field,
             pivot: pivot(&view.anatomy.corridor, &axis),
@@ -84,9 +92,9 @@ impl<'a> Reach<'a> {
             corridor: view.anatomy.corridor,
             craniotomy: view.anatomy.craniotomy,
             rim_mm: view.anatomy.craniotomy.radius_mm - shaft - settings.rim_clearance_mm,
-            shaft_least: field.least((shaft + settings.standoff_mm + half).max(shaft + half_diagonal)),
+            shaft_least,
             cut_least,
-            cut_least_between: field.least(cut + half_diagonal + 0.05).max(cut_least),
+            cut_least_between,
             reference: least_turn(&view.tip.z_axis(), &axis) * orientation,
             tip: view.tip,
         }
@@ -172,6 +180,11 @@ impl<'a> Reach<'a> {
     /// Whether the cutting sphere around a voxel's centre keeps off forbidden regions.
     pub fn cut_clear(&self, index: usize) -> bool {
         self.field.clear(index, self.cut_least)
+    }
+
+    /// Whether a voxel lies farther from every forbidden voxel than that; as far as the field reaches.
+    pub fn far_from_forbidden(&self, index: usize, mm: f64) -> bool {
+        self.field.clear(index, self.field.least(mm))
     }
 
     /// The same at any point; nothing is cut outside the fine region.

@@ -1,6 +1,6 @@
 //! A synthetic patient for the tests: a ball of core under an open corridor, and a gate that plays along.
 
-use crate::{Greedy, GreedySettings, PlanIn, PlanSettings, PlanStage};
+use crate::{Greedy, GreedySettings, PlanIn, PlanSettings, PlanStage, Planner};
 use bregma_core::arm::{ArmModel, ArmModelId, Ik, Joints};
 use bregma_core::digest::Digest;
 use bregma_core::flow::{
@@ -200,6 +200,10 @@ pub(crate) struct Theatre {
 
 impl Theatre {
     pub fn new(world: World) -> Self {
+        Self::with(world, Box::new(Greedy::new(GreedySettings::STANDARD).expect("in range")))
+    }
+
+    pub fn with(world: World, planner: Box<dyn Planner>) -> Self {
         let arm = ArmModel::new(ArmModelId::LbrMed7);
         let flange_from_tip = Pose::new(Isometry3::translation(0.0, 0.0, 200.0)).expect("finite");
         let tip = pointing_down(Point3::new(0.0, 0.0, 70.0));
@@ -209,9 +213,7 @@ impl Theatre {
             shaft_radius_mm: SHAFT_MM,
             shaft_length_mm: 200.0,
         };
-        let greedy = Greedy::new(GreedySettings::STANDARD).expect("in range");
-        let stage =
-            PlanStage::new(Box::new(greedy), PlanSettings::STANDARD, arm.clone(), mount, CUT_MM).expect("in range");
+        let stage = PlanStage::new(planner, PlanSettings::STANDARD, arm.clone(), mount, CUT_MM).expect("in range");
         let sent = standing(arm.rest());
         let mut theatre = Self {
             world,

@@ -1,36 +1,27 @@
 //! The greedy planner: the stroke that removes most residual core for the least healthy tissue, now.
 //!
-//! A motion goes through the open to above the start of a stroke (energy off), cuts, and ends in the open.
-//! With nothing removable left it takes the tip out of the head, tells the surgeon what stays behind and
-//! why, and finishes.
-//!
-//! **Termination:** every executed stroke either removes tissue or wears its places; every rejection counts
-//! against a place; worn and rejected places are barred for ever, and there are finitely many of them.
-//! **Allocation:** per plan, about a dozen arrays of the fine region's size. **Not protected against:** a better
-//! order of cuts than the greedy one.
+//! A stroke starts at a good bite and goes on to the neighbour with the most worth for its length; where nothing is
+//! left beside the tip, a little farther. **Not protected against:** a better order of cuts than the greedy one.
 
-mod left;
-mod route;
-mod stroke;
 #[cfg(test)]
 mod tests;
 
-use crate::field::Field;
-use crate::planner::{Planner, View};
-use crate::reach::{Reach, corridor_axis, forbidden_reach_mm};
+use crate::model::{DEPTH_PRICE, Model, Stroke, UNIT, offset, offsets};
 use crate::settings::{GreedySettings, OutOfRange};
+use crate::strokes::{Course, Strokes};
 use bregma_core::digest::Digest;
-use bregma_core::flow::{Proposal, Request};
-use left::Left;
-use route::Router;
-use stroke::Search;
+use nalgebra::Point3;
 
-/// See the module.
-#[derive(Debug, Clone)]
-pub struct Greedy {
-    settings: GreedySettings,
-    asked: bool,
-}
+/// Price of a mm of stroke.
+pub(crate) const LENGTH_PRICE: f64 = 60.0;
+/// Longest jump within a stroke, mm, and the least worth of the bite at its end.
+const HOP_MM: f64 = 8.0;
+const HOP_WORTH: i32 = 2 * UNIT;
+/// Steps of a stroke in voxels²: up to 2.2 voxels, 2.8 mm; two spheres of 2 mm still overlap.
+const STEP2_MAX: i32 = 5;
+
+/// The planner.
+pub type Greedy = Strokes<Nearest>;
 
 impl Greedy {
     /// With settings of the configuration.
@@ -38,57 +29,89 @@ impl Greedy {
     /// # Errors
     /// The first setting that is out of range.
     pub fn new(settings: GreedySettings) -> Result<Self, OutOfRange> {
-        settings.check()?;
-        Ok(Self { settings, asked: false })
-    }
-
-    /// What to say when no motion is left.
-    fn last_words(&mut self, left: &Left) -> Request {
-        if left.total_ml() > self.settings.ask_ml && !self.asked {
-            self.asked = true;
-            return Request::AskSurgeon(left.sentence());
-        }
-        Request::Finish
+        Self::of(Nearest::default(), settings)
     }
 }
 
-impl Planner for Greedy {
-    fn name(&self) -> &'static str {
-        "greedy"
+/// Goes on to what is worth most beside the tip.
+#[derive(Debug, Clone)]
+pub struct Nearest {
+    steps: Vec<[i32; 3]>,
+}
+
+impl Default for Nearest {
+    fn default() -> Self {
+        Self { steps: offsets(f64::from(STEP2_MAX)).into_iter().filter(|o| *o != [0, 0, 0]).collect() }
+    }
+}
+
+impl Course for Nearest {
+    const NAME: &'static str = "greedy";
+
+    fn digest(&self, settings: &GreedySettings) -> Digest {
+        settings.digest()
     }
 
-    fn model(&self) -> Digest {
-        self.settings.digest()
+    fn next(&mut self, model: &mut Model, stroke: &Stroke, starts: &[(f64, usize)]) -> Option<Point3<f64>> {
+        let grid = model.grid();
+        let at = grid.containing(&stroke.at).map(|v| grid.index(v))?;
+        let next = self.neighbour(model, at, || 0.0).or_else(|| hop(model, at, starts))?;
+        Some(model.centre(next))
     }
+}
 
-    fn propose(&mut self, view: &View<'_>) -> Proposal {
-        let settings = self.settings;
-        let Some(axis) = corridor_axis(view.anatomy) else {
-            let why = "the corridor's entry and target are the same point: no way in is planned".to_owned();
-            return Proposal::Request(if self.asked {
-                Request::Finish
-            } else {
-                self.asked = true;
-                Request::AskSurgeon(why)
-            });
-        };
-        let reach_mm = forbidden_reach_mm(view.shaft_radius_mm, &settings, view.scene.grid.spacing_mm);
-        let field = Field::new(view.scene, view.anatomy, &axis, reach_mm);
-        let reach = Reach::new(&field, view, axis, &settings);
-        let router = Router::new(&reach, &settings, view.tip);
-        let mut search = Search::new(&field, &reach, &settings, view);
-        let mut motions = search.candidates(&router);
-        if motions.is_empty() && settings.opening_mm > 0.0 && search.open_ways() {
-            motions = search.candidates(&router);
+impl Nearest {
+    /// The adjacent bite with the most worth for its length; `whim` is added to each one's.
+    pub(crate) fn neighbour(&self, model: &mut Model, at: usize, mut whim: impl FnMut() -> f64) -> Option<usize> {
+        let grid = model.grid();
+        let here = grid.voxel(at);
+        let mut best: Option<(f64, usize)> = None;
+        for step in &self.steps {
+            let Some(there) = offset(here, *step, grid.dims) else { continue };
+            let i = grid.index(there);
+            if !model.may_cut(i) {
+                continue;
+            }
+            let worth = model.bite_worth(there);
+            if worth < UNIT {
+                continue;
+            }
+            let length2 = step.iter().map(|v| f64::from(v * v)).sum::<f64>();
+            let value = f64::from(worth)
+                - LENGTH_PRICE * length2.sqrt() * grid.spacing_mm
+                - DEPTH_PRICE * model.reach.polar(&model.centre(i)).1
+                + whim();
+            if best.is_some_and(|(b, _)| value <= b) || !model.shaft_clear(i) {
+                continue;
+            }
+            let middle = nalgebra::center(&model.centre(at), &model.centre(i));
+            if model.reach.shaft_clear(&middle, model.settings.layer_mm) {
+                best = Some((value, i));
+            }
         }
-        if motions.is_empty() && router.inside() && !view.memory.leaving_is_barred() {
-            motions.extend(router.motion(&router.leave()));
-        }
-        if motions.is_empty() {
-            let left = Left::count(view, &reach, settings.layer_mm);
-            return Proposal::Request(self.last_words(&left));
-        }
-        self.asked = false;
-        Proposal::Motions(motions)
+        best.map(|(_, i)| i)
     }
+}
+
+/// A farther bite, where nothing is left beside the tip.
+fn hop(model: &Model, at: usize, starts: &[(f64, usize)]) -> Option<usize> {
+    const TRIES: usize = 6;
+    let grid = model.grid();
+    let from = model.centre(at);
+    let mut options: Vec<(f64, usize)> = Vec::new();
+    for &(_, i) in starts {
+        let length = nalgebra::distance(&model.centre(i), &from);
+        if i == at || length > HOP_MM {
+            continue;
+        }
+        let worth = model.bite_worth(grid.voxel(i));
+        if worth >= HOP_WORTH {
+            options.push((f64::from(worth) - LENGTH_PRICE * length, i));
+        }
+    }
+    options.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    options.into_iter().take(TRIES).map(|(_, i)| i).find(|&i| {
+        let to = model.centre(i);
+        model.line_worth(&from, &to) >= UNIT && model.reach.cut_line_clear(&from, &to, model.settings.layer_mm)
+    })
 }

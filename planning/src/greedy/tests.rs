@@ -1,6 +1,8 @@
 //! The greedy planner on synthetic tumours: what is reached, what is kept clear of, and that it ends.
 
 use super::*;
+use crate::planner::{Planner, View};
+use bregma_core::flow::{Proposal, Request};
 use crate::memory::Memory;
 use crate::world::{Answer, CUT_MM, SHAFT_MM, Theatre, World, at, pointing_down};
 use bregma_core::flow::{CANDIDATES_MAX, Check, Motion, WAYPOINTS_MAX, voxel};

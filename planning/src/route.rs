@@ -8,6 +8,7 @@ use crate::settings::GreedySettings;
 use bregma_core::flow::{Energy, Motion, WAYPOINTS_MAX, Waypoint};
 use bregma_core::frame::{Patient, Pose, Tip};
 use nalgebra::{Point3, Vector3};
+use std::sync::Arc;
 
 /// Where the tip waits outside the head: above the craniotomy's plane by this much, mm.
 const HUB_HEIGHT_MM: f64 = 15.0;
@@ -21,7 +22,7 @@ const ALIGNED_COSINE: f64 = 0.9945;
 
 /// A place to pass.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     pub at: Point3<f64>,
     pub toward: Vector3<f64>,
     pub feed_mm_s: f64,
@@ -29,14 +30,14 @@ pub(super) struct Stop {
 }
 
 /// Ways from the present tip.
-pub(super) struct Router<'a> {
-    reach: &'a Reach<'a>,
+pub(crate) struct Router<'a> {
+    reach: Arc<Reach>,
     settings: &'a GreedySettings,
     tip: Pose<Patient, Tip>,
 }
 
 impl<'a> Router<'a> {
-    pub fn new(reach: &'a Reach<'a>, settings: &'a GreedySettings, tip: Pose<Patient, Tip>) -> Self {
+    pub fn new(reach: Arc<Reach>, settings: &'a GreedySettings, tip: Pose<Patient, Tip>) -> Self {
         Self { reach, settings, tip }
     }
 

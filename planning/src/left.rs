@@ -6,7 +6,7 @@ use crate::reach::{Obstacle, Reach};
 
 /// Residual core that no motion is left for, mL, by the first reason that holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Left {
+pub(crate) struct Left {
     declined_ml: f64,
     forbidden_ml: f64,
     rim_ml: f64,
@@ -17,7 +17,7 @@ pub(super) struct Left {
 }
 
 impl Left {
-    pub fn count(view: &View<'_>, reach: &Reach<'_>, layer_mm: f64) -> Self {
+    pub fn count(view: &View<'_>, reach: &Reach, layer_mm: f64) -> Self {
         let (scene, mut left) = (view.scene, Self::default());
         let voxel_ml = scene.grid.voxel_ml();
         let barred = view.memory.barred(&scene.grid);

@@ -216,7 +216,7 @@ impl Replayed for CommandAgain {
 /// # Errors
 /// When a stage cannot be made from the recording's configuration.
 pub fn again(session: &Session, config: &Config) -> anyhow::Result<[VerifyReport; 2]> {
-    let rooms = session::last_rooms(config, session.header().mount, Box::new(session::greedy(config)?))?;
+    let rooms = session::last_rooms(config, session.header().mount, session::planner(config)?)?;
     let remade = Remade::default();
     let mut plan = PlanAgain { stage: rooms.plan, input: plan_in() };
     let mut validate =

@@ -8,7 +8,7 @@ mod faults;
 
 pub use faults::FaultWords;
 
-use crate::config::{Config, PatientSource};
+use crate::config::{Config, PatientSource, PlannerWord};
 use crate::edge::Edge;
 use crate::evaluate::{Evaluator, Ingredients};
 use crate::events::Events;
@@ -158,12 +158,11 @@ impl Estimates {
 }
 
 /// Who plans a suite's motions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plans {
-    /// The greedy planner, on what the runtime believes.
-    #[default]
-    Greedy,
-    /// The same on the true residual core.
+    /// One that a configuration can name, on what the runtime believes.
+    Believing(PlannerWord),
+    /// The greedy planner on the true residual core.
     Oracle,
     /// The same where nothing errs, and nothing is kept clear of for fear that something might.
     Unconstrained,
@@ -174,7 +173,7 @@ impl Plans {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Greedy => "greedy",
+            Self::Believing(word) => word.name(),
             Self::Oracle => "oracle",
             Self::Unconstrained => "unconstrained oracle",
         }
@@ -185,11 +184,16 @@ impl Plans {
     /// # Errors
     /// When a setting is refused.
     pub fn model(self, config: &Config) -> anyhow::Result<Digest> {
-        let greedy = session::greedy(config)?;
         Ok(match self {
-            Self::Greedy => greedy.model(),
-            Self::Oracle | Self::Unconstrained => Oracle::model_over(&greedy),
+            Self::Believing(_) => session::planner(config)?.model(),
+            Self::Oracle | Self::Unconstrained => Oracle::model_over(&session::greedy(config)?),
         })
+    }
+}
+
+impl Default for Plans {
+    fn default() -> Self {
+        Self::Believing(PlannerWord::default())
     }
 }
 
@@ -244,6 +248,9 @@ impl Suite {
         source.lifelike = self.lifelike;
         source.shift_hz = self.shift_hz;
         config.follow_shift = self.shift_hz > 0.0;
+        if let Plans::Believing(planner) = self.planner {
+            config.planner = planner;
+        }
         if self.planner == Plans::Unconstrained {
             (source.exact, source.lifelike) = (true, false);
             (config.forbidden_inflation_mm, config.shift_mm_per_hour) = (0.0, 0.0);
@@ -337,10 +344,9 @@ impl Run {
     ) -> anyhow::Result<Self> {
         let theatre = simulated.theatre();
         let world = simulated.world.clone();
-        let greedy = session::greedy(config)?;
         let planner: Box<dyn Planner> = match suite.planner {
-            Plans::Greedy => Box::new(greedy),
-            Plans::Oracle | Plans::Unconstrained => Box::new(Oracle::new(greedy, world.clone())),
+            Plans::Believing(_) => session::planner(config)?,
+            Plans::Oracle | Plans::Unconstrained => Box::new(Oracle::new(session::greedy(config)?, world.clone())),
         };
         let engines = Engines::on_processor(suite.estimates.name(), &theatre, suite.estimates.estimator(config)?);
         let made = session::stages(config, &theatre, engines, planner)?;

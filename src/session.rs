@@ -6,7 +6,7 @@
 pub mod engines;
 pub mod live;
 
-use crate::config::{Config, PatientSource};
+use crate::config::{Config, PatientSource, PlannerWord};
 use crate::edge::{ArmEdge, PersonEdge, TrackerEdge};
 use crate::events::Events;
 use crate::examinations::{Examinations, Pace, Taken};
@@ -33,7 +33,7 @@ use bregma_perception::distance::Distances;
 use bregma_perception::perceive::Estimator;
 use bregma_perception::register::check::{Demand, Touch};
 use bregma_physics::Approved;
-use bregma_planning::{Greedy, Planner};
+use bregma_planning::{Greedy, Mpc, Planner, Raster};
 use engines::Engines;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +75,18 @@ pub struct LastRooms {
 /// When a setting is refused.
 pub fn greedy(config: &Config) -> anyhow::Result<Greedy> {
     Greedy::new(config.greedy).context("in [greedy]")
+}
+
+/// The planner that is configured.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn planner(config: &Config) -> anyhow::Result<Box<dyn Planner>> {
+    Ok(match config.planner {
+        PlannerWord::Greedy => Box::new(greedy(config)?),
+        PlannerWord::Raster => Box::new(Raster::new(config.greedy).context("in [greedy]")?),
+        PlannerWord::Mpc => Box::new(Mpc::new(config.greedy).context("in [greedy]")?),
+    })
 }
 
 /// Makes plan, validate and command.

@@ -69,7 +69,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     if let Some(note) = &engines.note {
         spinner.suspend(|| say(note));
     }
-    let made = session::stages(&config, &theatre, engines, Box::new(session::greedy(&config)?))?;
+    let made = session::stages(&config, &theatre, engines, session::planner(&config)?)?;
     let model = made.model;
     let outputs = live::Outputs {
         record: args.record.clone(),
@@ -111,7 +111,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Goal> {
     let (supervisor, recorded) = running.end();
     let case = evaluator.report(&Ingredients {
         seed: args.seed,
-        planner: "greedy",
+        planner: config.planner.name(),
         engine,
         world: &world,
         supervisor: &supervisor,

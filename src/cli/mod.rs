@@ -260,8 +260,12 @@ pub struct RunArgs {
 /// Who plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PlannerName {
-    /// The greedy planner.
+    /// The stroke that removes most residual core for the least healthy tissue, now.
     Greedy,
+    /// Layer by layer down the corridor, row by row.
+    Raster,
+    /// The stroke that is best some bites ahead, by sampled rollouts in the planner's model.
+    Mpc,
     /// The greedy planner on the true residual core: what could have been done. Simulated cases only.
     Oracle,
 }

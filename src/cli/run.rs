@@ -47,7 +47,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Goal> {
     let engines = Engines::live(args.engine.engine, &config, &theatre, &|| args.engine.weights())?;
     engines.note.iter().for_each(say);
     let reasons = args.reasons.wanted(engines.name, &args.engine)?;
-    let made = session::stages(&config, &theatre, engines, Box::new(session::greedy(&config)?))?;
+    let made = session::stages(&config, &theatre, engines, session::planner(&config)?)?;
     let outputs = live::Outputs {
         record: None,
         display: Options { serve: Some(config.display), rrd: None, reasons },

@@ -2,7 +2,7 @@
 
 use super::{Goal, LadderArgs, MergeArgs, PerceptionArgs, PlannerName, ScenarioArgs, Shard, say};
 use crate::bench::cpu;
-use crate::config::{Config, PatientSource};
+use crate::config::{Config, PatientSource, PlannerWord};
 use crate::perceived::cases::Wanted;
 use crate::report::suite::{SuiteReport, SuiteSettings};
 use crate::report::{Case, Head, SCHEMA};
@@ -30,7 +30,9 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Goal> {
     suite.estimates = Estimates::of(args.engine.engine, &|| args.engine.weights())?;
     suite.world = args.world.into();
     suite.planner = match args.planner {
-        PlannerName::Greedy => Plans::Greedy,
+        PlannerName::Greedy => Plans::Believing(PlannerWord::Greedy),
+        PlannerName::Raster => Plans::Believing(PlannerWord::Raster),
+        PlannerName::Mpc => Plans::Believing(PlannerWord::Mpc),
         PlannerName::Oracle => Plans::Oracle,
     };
     suite.cases = args.cases.unwrap_or(suite.cases);

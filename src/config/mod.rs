@@ -5,6 +5,7 @@
 //! resolved values, so that comments and order do not matter.
 
 mod words;
+pub use words::PlannerWord;
 
 use anyhow::{Context, ensure};
 use bregma_core::arm::{ArmModel, ArmModelId};
@@ -175,7 +176,9 @@ pub struct Config {
     pub forbidden_inflation_mm: f64,
     /// When to plan.
     pub plan: bregma_planning::PlanSettings,
-    /// How the greedy planner cuts.
+    /// Who plans.
+    pub planner: PlannerWord,
+    /// How planners cut.
     pub greedy: bregma_planning::GreedySettings,
     /// What the validator holds a motion to.
     pub limits: Limits,
@@ -280,6 +283,7 @@ impl Config {
             follow_shift,
             forbidden_inflation_mm,
             plan,
+            planner: words.plan.planner,
             greedy,
             limits,
             gate,
@@ -308,6 +312,7 @@ impl Config {
         line("align.follow_shift", &self.follow_shift);
         line("perceive.forbidden_inflation_mm", &self.forbidden_inflation_mm);
         line("plan", &self.plan);
+        line("plan.planner", &self.planner);
         line("greedy", &self.greedy);
         for (row, value) in self.limits.each() {
             line(&format!("limits.{} [{}]", row.name, row.unit), &value);
@@ -480,9 +485,6 @@ fn up(up: [f64; 3]) -> anyhow::Result<[f64; 3]> {
 }
 
 fn plan(w: &PlanWords) -> anyhow::Result<bregma_planning::PlanSettings> {
-    match w.planner {
-        words::PlannerWord::Greedy => {}
-    }
     let secs = |key: &str, value: f64| {
         Duration::from_secs_f64(value).with_context(|| format!("`plan.{key}` is {value}; seconds from 0 up are needed"))
     };

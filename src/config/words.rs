@@ -207,11 +207,28 @@ pub(super) struct PerceiveWords {
 }
 
 /// Which planners can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlannerWord {
-    /// The greedy planner.
+    /// The greedy planner: what gains most beside the tip.
+    #[default]
     Greedy,
+    /// The raster planner: layer by layer, row by row.
+    Raster,
+    /// The model-predictive planner: what gains most some bites ahead.
+    Mpc,
+}
+
+impl PlannerWord {
+    /// As configurations and reports name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Greedy => "greedy",
+            Self::Raster => "raster",
+            Self::Mpc => "mpc",
+        }
+    }
 }
 
 /// `[plan]`.

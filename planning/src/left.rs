@@ -3,6 +3,7 @@
 use crate::memory::is_residual;
 use crate::planner::View;
 use crate::reach::{Obstacle, Reach};
+use std::sync::Arc;
 
 /// Residual core that no motion is left for, mL, by the first reason that holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -17,7 +18,8 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    pub fn count(view: &View<'_>, reach: &Reach, layer_mm: f64) -> Self {
+    /// Through whichever pivot the least keeps it.
+    pub fn count(view: &View<'_>, reaches: &[Arc<Reach>], layer_mm: f64) -> Self {
         let (scene, mut left) = (view.scene, Self::default());
         let voxel_ml = scene.grid.voxel_ml();
         let barred = view.memory.barred(&scene.grid);
@@ -25,10 +27,14 @@ impl Left {
             let at = scene.grid.centre(scene.grid.voxel(i));
             let why = if barred[i] {
                 &mut left.declined_ml
-            } else if !reach.cut_clear(i) {
+            } else if !reaches[0].cut_clear(i) {
                 &mut left.forbidden_ml
             } else {
-                match reach.obstacle(&at, layer_mm) {
+                let least = reaches
+                    .iter()
+                    .map(|reach| reach.obstacle(&at, layer_mm))
+                    .max_by_key(|o| o.map_or(u8::MAX, |o| o as u8));
+                match least.flatten() {
                     Some(Obstacle::Rim) => &mut left.rim_ml,
                     Some(Obstacle::Forbidden) => &mut left.shaft_ml,
                     Some(Obstacle::Tissue) => &mut left.covered_ml,

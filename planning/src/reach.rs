@@ -1,7 +1,8 @@
 //! Where a straight instrument through one pivot can stand.
 //!
-//! The shaft is a cylinder whose axis passes through one pivot, at the corridor's entry or a little above it;
-//! so a tip's position alone fixes its direction. Roll: the rotation from the corridor's axis to the tip's direction is the least one, and
+//! The shaft is a cylinder whose axis passes through one pivot, in the corridor's opening or a little above it;
+//! so a tip's position alone fixes its direction. Of one opening there are several pivots ([`Reach::pivots`]): through
+//! its middle most is reached, from beside it what lies under the opposite wall. Roll: the rotation from the corridor's axis to the tip's direction is the least one, and
 //! the orientation on the axis is fitted to the present tip; so orientation varies smoothly, and a closed
 //! loop comes back to the roll that it started with. Square roots only, no transcendental function.
 //!
@@ -13,6 +14,7 @@ use crate::settings::GreedySettings;
 use bregma_core::flow::{Anatomy, Corridor, Craniotomy};
 use bregma_core::frame::{Patient, Pose, Tip};
 use nalgebra::{Isometry3, Point3, Quaternion, Translation3, UnitQuaternion, Vector3};
+use std::sync::Arc;
 
 /// Tips closer to the pivot than this are led along the corridor's axis only, mm: nearer, a small step
 /// would be a large turn.
@@ -40,7 +42,7 @@ pub(crate) enum Obstacle {
 /// The pivot and what surrounds it.
 #[derive(Debug)]
 pub(crate) struct Reach {
-    pub field: Field,
+    pub field: Arc<Field>,
     pub pivot: Point3<f64>,
     pub axis: Vector3<f64>,
     corridor: Corridor,
@@ -58,10 +60,31 @@ pub(crate) fn corridor_axis(anatomy: &Anatomy) -> Option<Vector3<f64>> {
     (anatomy.corridor.target - anatomy.corridor.entry).try_normalize(1e-6)
 }
 
-/// The point that the shaft's axis always passes: the entry, or above it where the corridor is too short for a tip
-/// to stand [`NEAR_MM`] below the entry in the open.
-fn pivot(corridor: &Corridor, axis: &Vector3<f64>) -> Point3<f64> {
-    corridor.entry - axis * (NEAR_MM + 1.0 - corridor.open_mm).max(0.0)
+/// Pivots beside the middle one, on each of two circles.
+const BESIDE: [[f64; 2]; 8] = {
+    const D: f64 = std::f64::consts::FRAC_1_SQRT_2;
+    [[1.0, 0.0], [D, D], [0.0, 1.0], [-D, D], [-1.0, 0.0], [-D, -D], [0.0, -1.0], [D, -D]]
+};
+/// Radii of the circles, in shares of what the opening leaves free.
+const CIRCLES: [f64; 2] = [0.55, 1.0];
+/// Kept free between the shaft and the opening's edge at the pivot, mm.
+const EDGE_MM: f64 = 1.0;
+
+/// The middle of the opening, or above it where the corridor is too short for a tip to stand [`NEAR_MM`] below the entry in
+/// the open; then points beside it, nearer ones first.
+fn pivots(corridor: &Corridor, axis: &Vector3<f64>, shaft_radius_mm: f64) -> Vec<Point3<f64>> {
+    let middle = corridor.entry - axis * (NEAR_MM + 1.0 - corridor.open_mm).max(0.0);
+    let free = (corridor.entry_radius_mm - shaft_radius_mm - EDGE_MM).max(0.0);
+    let [u, v] = across(axis);
+    let circle = |share: f64| BESIDE.map(|[x, y]| middle + (u * x + v * y) * (free * share));
+    std::iter::once(middle).chain(CIRCLES.into_iter().flat_map(circle)).collect()
+}
+
+/// Two directions across an axis, at right angles.
+pub(crate) fn across(axis: &Vector3<f64>) -> [Vector3<f64>; 2] {
+    let other = if axis.x.abs() < 0.6 { Vector3::x() } else { Vector3::y() };
+    let first = axis.cross(&other).normalize();
+    [first, axis.cross(&first)]
 }
 
 /// Farthest forbidden voxel that matters, mm.
@@ -70,10 +93,21 @@ fn forbidden_reach_mm(shaft_mm: f64, settings: &GreedySettings, spacing_mm: f64)
 }
 
 impl Reach {
-    /// Around the corridor's axis.
-    pub fn new(view: &View<'_>, axis: Vector3<f64>, settings: &GreedySettings) -> Self {
+    /// Through each pivot of the corridor's opening, the middle one first.
+    pub fn pivots(view: &View<'_>, axis: Vector3<f64>, settings: &GreedySettings) -> Vec<Self> {
         let reach_mm = forbidden_reach_mm(view.shaft_radius_mm, settings, view.scene.grid.spacing_mm);
-        let field = Field::new(view.scene, view.anatomy, &axis, reach_mm);
+        let field = Arc::new(Field::new(view.scene, view.anatomy, &axis, reach_mm));
+        let pivots = pivots(&view.anatomy.corridor, &axis, view.shaft_radius_mm);
+        pivots.into_iter().map(|pivot| Self::through(pivot, Arc::clone(&field), view, axis, settings)).collect()
+    }
+
+    fn through(
+        pivot: Point3<f64>,
+        field: Arc<Field>,
+        view: &View<'_>,
+        axis: Vector3<f64>,
+        settings: &GreedySettings,
+    ) -> Self {
         let (half, half_diagonal) = (0.5 * field.grid.spacing_mm, field.half_diagonal_mm());
         let (shaft, cut) = (view.shaft_radius_mm, settings.removal_mm);
         // At a voxel's centre: radius, standoff and the forbidden voxel's own half edge. Elsewhere the
@@ -87,7 +121,7 @@ impl Reach {
         ];
         Self {
             field,
-            pivot: pivot(&view.anatomy.corridor, &axis),
+            pivot,
             axis,
             corridor: view.anatomy.corridor,
             craniotomy: view.anatomy.craniotomy,
@@ -123,6 +157,16 @@ impl Reach {
         self.craniotomy.outward
     }
 
+    /// Whether a shaft along a direction is in the open above the pivot: beside a steep way in, the cortex rises.
+    pub fn open_above(&self, toward: &Vector3<f64>) -> bool {
+        (0..=(ABOVE_MM / SAMPLE_MM) as usize).all(|n| self.open(&(self.pivot - toward * (n as f64 * SAMPLE_MM))))
+    }
+
+    /// Whether a shaft along a direction comes in by the craniotomy, and its tip is not too near the pivot.
+    pub fn may_stand(&self, toward: &Vector3<f64>, radius: f64) -> bool {
+        radius >= NEAR_MM - 1e-9 && toward.dot(&self.axis) >= 0.5 && self.rim_clear(toward)
+    }
+
     /// Whether the shaft along a direction keeps clear of the craniotomy's rim.
     fn rim_clear(&self, toward: &Vector3<f64>) -> bool {
         let rise = -toward.dot(&self.craniotomy.outward);
@@ -149,7 +193,7 @@ impl Reach {
     /// open from `bare_mm` above the tip on, and clear of the rim it may.
     pub fn obstacle(&self, tip: &Point3<f64>, bare_mm: f64) -> Option<Obstacle> {
         let (toward, radius) = self.polar(tip);
-        if radius < NEAR_MM - 1e-9 || toward.dot(&self.axis) < 0.5 || !self.rim_clear(&toward) {
+        if !self.may_stand(&toward, radius) {
             return Some(Obstacle::Rim);
         }
         let samples = ((radius + ABOVE_MM) / SAMPLE_MM) as usize;

@@ -17,8 +17,10 @@ const HUB_HEIGHT_MM: f64 = 15.0;
 const PIECE_MM: f64 = 6.0;
 /// How much higher each next try to swing is, mm.
 const RISE_MM: f64 = 2.5;
-/// A tip inside the head whose axis misses the pivot by more than 6° leaves along its own axis first.
+/// A tip inside the head whose axis misses the pivot by more than 6°, or by more than so many mm, leaves along its own axis
+/// first: straightening itself on the way, its shaft would press sideways.
 const ALIGNED_COSINE: f64 = 0.9945;
+const ALIGNED_MM: f64 = 2.0;
 
 /// A place to pass.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +118,7 @@ impl<'a> Router<'a> {
         radius >= NEAR_MM - 0.5
             && toward.dot(&self.reach.axis) > 0.5
             && toward.dot(&self.tip.z_axis()) >= ALIGNED_COSINE
+            && (self.reach.pivot - at).cross(&self.tip.z_axis()).norm() <= ALIGNED_MM
     }
 
     /// Up the tip's own axis until it is outside; nothing where it is.

@@ -1,6 +1,8 @@
 //! A planner that removes tissue stroke by stroke; where each goes is a [`Course`]'s.
 //!
 //! A motion goes through the open to above the start of a stroke (energy off), cuts, and ends in the open.
+//! The instrument goes through one pivot of the opening for as long as that yields, then through the one that most of what is
+//! left is reached by: going from one to another takes the tip out of the head.
 //! With nothing removable left it takes the tip out of the head, tells the surgeon what stays behind and
 //! why, and finishes.
 //!
@@ -15,9 +17,12 @@ use crate::reach::{Reach, corridor_axis};
 use crate::route::Router;
 use crate::settings::{GreedySettings, OutOfRange};
 use bregma_core::digest::Digest;
-use bregma_core::flow::{Proposal, Request};
+use bregma_core::flow::{Motion, Proposal, Request};
 use nalgebra::Point3;
 use std::sync::Arc;
+
+/// Other pivots that are tried in one plan.
+const PIVOTS_TRIED: usize = 4;
 
 /// Where strokes start and go.
 pub(crate) trait Course: Send {
@@ -44,6 +49,8 @@ pub(crate) trait Course: Send {
 pub struct Strokes<C> {
     settings: GreedySettings,
     course: C,
+    /// Which of the opening's pivots the instrument goes through.
+    pivot: usize,
     asked: bool,
 }
 
@@ -51,7 +58,20 @@ pub struct Strokes<C> {
 impl<C: Course> Strokes<C> {
     pub(crate) fn of(course: C, settings: GreedySettings) -> Result<Self, OutOfRange> {
         settings.check()?;
-        Ok(Self { settings, course, asked: false })
+        Ok(Self { settings, course, pivot: 0, asked: false })
+    }
+
+    /// Motions through one pivot, which is kept where there are any.
+    fn through(&mut self, pivot: usize, reaches: &[Arc<Reach>], model: &mut Model, view: &View<'_>) -> Vec<Motion> {
+        let reach = &reaches[pivot];
+        model.through(Arc::clone(reach));
+        self.course.begin(model, view);
+        let router = Router::new(Arc::clone(reach), &self.settings, view.tip);
+        let found = motions(&mut self.course, model, &router);
+        if !found.is_empty() {
+            self.pivot = pivot;
+        }
+        found
     }
 
     /// What to say when no motion is left.
@@ -62,6 +82,19 @@ impl<C: Course> Strokes<C> {
         }
         Request::Finish
     }
+}
+
+/// Other pivots that worthwhile bites are reached through, those of most of them first.
+fn others(but: usize, reaches: &[Arc<Reach>], model: &Model) -> Vec<usize> {
+    let bites: Vec<_> = model.starts(&reaches[0].pivot).into_iter().map(|(_, i)| model.centre(i)).collect();
+    let through = |reach: &Reach| bites.iter().filter(|at| reach.shaft_clear(at, model.settings.layer_mm)).count();
+    let mut ranked: Vec<(usize, usize)> = (0..reaches.len())
+        .filter(|n| *n != but)
+        .map(|n| (through(&reaches[n]), n))
+        .filter(|(bites, _)| *bites > 0)
+        .collect();
+    ranked.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    ranked.into_iter().take(PIVOTS_TRIED).map(|(_, n)| n).collect()
 }
 
 impl<C: Course> Planner for Strokes<C> {
@@ -84,19 +117,29 @@ impl<C: Course> Planner for Strokes<C> {
                 Request::AskSurgeon(why)
             });
         };
-        let reach = Arc::new(Reach::new(view, axis, &settings));
-        let router = Router::new(Arc::clone(&reach), &settings, view.tip);
-        let mut model = Model::new(Arc::clone(&reach), &settings, view);
-        self.course.begin(&model, view);
-        let mut found = motions(&mut self.course, &mut model, &router);
-        if found.is_empty() && settings.opening_mm > 0.0 && model.open_ways() {
-            found = motions(&mut self.course, &mut model, &router);
+        let reaches: Vec<Arc<Reach>> = Reach::pivots(view, axis, &settings).into_iter().map(Arc::new).collect();
+        let mut model = Model::new(Arc::clone(&reaches[self.pivot]), &settings, view);
+        let mut found = self.through(self.pivot, &reaches, &mut model, view);
+        if found.is_empty() {
+            for pivot in others(self.pivot, &reaches, &model) {
+                found = self.through(pivot, &reaches, &mut model, view);
+                if !found.is_empty() {
+                    break;
+                }
+            }
         }
+        if found.is_empty() && settings.opening_mm > 0.0 {
+            if let Some(way) = model.way(&reaches) {
+                model.open(&way);
+                found = self.through(way.pivot, &reaches, &mut model, view);
+            }
+        }
+        let router = Router::new(Arc::clone(&reaches[self.pivot]), &settings, view.tip);
         if found.is_empty() && router.inside() && !view.memory.leaving_is_barred() {
             found.extend(router.motion(&router.leave()));
         }
         if found.is_empty() {
-            let left = Left::count(view, &reach, settings.layer_mm);
+            let left = Left::count(view, &reaches, settings.layer_mm);
             return Proposal::Request(self.last_words(&left));
         }
         self.asked = false;

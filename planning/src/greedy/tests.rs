@@ -1,11 +1,11 @@
 //! The greedy planner on synthetic tumours: what is reached, what is kept clear of, and that it ends.
 
 use super::*;
-use crate::planner::{Planner, View};
-use bregma_core::flow::{Proposal, Request};
 use crate::memory::Memory;
+use crate::planner::{Planner, View};
 use crate::world::{Answer, CUT_MM, SHAFT_MM, Theatre, World, at, pointing_down};
 use bregma_core::flow::{CANDIDATES_MAX, Check, Motion, WAYPOINTS_MAX, voxel};
+use bregma_core::flow::{Proposal, Request};
 use bregma_core::frame::{Patient, Pose, Tip};
 use bregma_core::time::Instant;
 use nalgebra::{Isometry3, Point3, Translation3};
@@ -213,4 +213,34 @@ proptest! {
             check_motion(&world, &tip, motion)?;
         }
     }
+}
+
+#[test]
+fn a_lobe_under_the_wall_is_removed_from_the_other_side_of_the_opening_for_little_healthy_tissue() {
+    let mut world = World::ball(8.0);
+    let lobe: Vec<usize> = (0..world.grid.len())
+        .filter(|i| {
+            let at = world.grid.centre(world.grid.voxel(*i));
+            nalgebra::distance(&at, &Point3::new(15.0, 0.0, 3.0)) <= 4.5 && world.state[*i] & voxel::CAVITY == 0
+        })
+        .collect();
+    for &i in &lobe {
+        world.core[i] = true;
+    }
+    let lobe_ml = lobe.len() as f64 * world.grid.voxel_ml();
+    let mut theatre = Theatre::new(world);
+    theatre.play(&Answer::Play, 400);
+    let left = lobe.iter().filter(|i| theatre.world.core[**i]).count();
+    assert!(left * 4 <= lobe.len(), "{left} of {} voxels are left", lobe.len());
+    let healthy_ml = theatre.world.healthy_cut as f64 * theatre.world.grid.voxel_ml();
+    assert!(healthy_ml <= 0.28 + lobe_ml, "{healthy_ml:.2} mL of healthy tissue for {lobe_ml:.2} mL of core");
+    let tilted = theatre.plans.iter().any(|plan| match &plan.proposal {
+        Proposal::Motions(motions) => motions[0].waypoints.iter().any(|w| {
+            let (tip, z) = (at(&w.patient_from_tip), w.patient_from_tip.z_axis());
+            let entry = theatre.world.anatomy.corridor.entry;
+            tip.z < 20.0 && (entry - tip).cross(&z).norm() > 3.0
+        }),
+        Proposal::Request(_) => false,
+    });
+    assert!(tilted, "every shaft went through the middle of the opening");
 }

@@ -9,6 +9,7 @@
 //! validator carves along.
 
 mod stroke;
+mod ways;
 
 use crate::field::squared_distance;
 use crate::planner::View;
@@ -23,10 +24,6 @@ pub(crate) use stroke::{Stroke, motions};
 
 /// Worth of a residual voxel; everything else is in these hundredths.
 pub(crate) const UNIT: i32 = 100;
-/// Worth of a healthy voxel that stands between the open and residual core, once nothing else is left.
-const WAY_WORTH: i32 = 50;
-/// So many residual voxels must lie behind it.
-const WAY_HITS: u16 = 3;
 /// Price of a mm of travel to the start,
 const TRAVEL_PRICE: f64 = 5.0;
 /// and of each mm of depth: layers go from the corridor inwards.
@@ -85,6 +82,12 @@ impl Model {
             undo: Vec::new(),
             reach,
         }
+    }
+
+    /// The same tissue, reached through another pivot.
+    pub fn through(&mut self, reach: Arc<Reach>) {
+        self.shaft.fill(0);
+        self.reach = reach;
     }
 
     /// Its grid.
@@ -178,48 +181,6 @@ impl Model {
         }
         starts.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         starts
-    }
-
-    /// Gives worth to healthy tissue that stands in the way of residual core. Returns whether there is any.
-    pub fn open_ways(&mut self) -> bool {
-        let grid = self.grid();
-        let most = (self.settings.opening_mm / (0.5 * grid.spacing_mm)) as usize;
-        let mut hits = vec![0_u16; grid.len()];
-        let mut way = Vec::new();
-        for target in (0..grid.len()).filter(|i| self.residual[*i]) {
-            let (toward, radius) = self.reach.polar(&self.centre(target));
-            way.clear();
-            let mut passed = 0;
-            let samples = (radius / (0.5 * grid.spacing_mm)) as usize;
-            // From the pivot down, half a voxel at a time.
-            for n in 1..=samples {
-                let at = self.reach.pivot + toward * (n as f64 * 0.5 * grid.spacing_mm);
-                let Some(v) = grid.containing(&at) else { continue };
-                let i = grid.index(v);
-                if self.reach.field.open[i] || self.residual[i] {
-                    continue;
-                }
-                passed += 1;
-                if passed > most || !self.may_cut(i) {
-                    way.clear();
-                    break;
-                }
-                if way.last() != Some(&i) {
-                    way.push(i);
-                }
-            }
-            for &i in &way {
-                hits[i] = hits[i].saturating_add(1);
-            }
-        }
-        let mut any = false;
-        for (i, hits) in hits.into_iter().enumerate() {
-            if hits >= WAY_HITS {
-                self.worth[i] = WAY_WORTH;
-                any = true;
-            }
-        }
-        any
     }
 }
 

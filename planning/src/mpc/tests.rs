@@ -48,7 +48,7 @@ fn what_is_found_is_never_worth_less_than_the_greedy_sequence() {
     let tip = pointing_down(Point3::new(0.0, 0.0, 70.0));
     let view = View { scene: &scene, anatomy: &world.anatomy, tip, shaft_radius_mm: SHAFT_MM, memory: &memory };
     let axis = corridor_axis(view.anatomy).expect("an axis");
-    let mut model = Model::new(Arc::new(Reach::new(&view, axis, &settings)), &settings, &view);
+    let mut model = Model::new(Arc::new(Reach::pivots(&view, axis, &settings).swap_remove(0)), &settings, &view);
     let starts = model.starts(&Point3::new(0.0, 0.0, 70.0));
     let mut ahead = Ahead::default();
     ahead.begin(&model, &view);

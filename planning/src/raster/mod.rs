@@ -12,6 +12,7 @@ mod tests;
 use crate::field::squared_distance;
 use crate::model::{Model, Stroke, UNIT};
 use crate::planner::View;
+use crate::reach::across;
 use crate::settings::{GreedySettings, OutOfRange};
 use crate::strokes::{Course, Strokes};
 use bregma_core::digest::{Digest, Digester};
@@ -111,11 +112,4 @@ impl Rows {
         let side = !model.reach.far_from_forbidden(index, SIDE_MM);
         (layer, self.edge[index], side, row, if row.rem_euclid(2) == 0 { along } else { -along })
     }
-}
-
-/// Two directions across an axis, at right angles.
-fn across(axis: &Vector3<f64>) -> [Vector3<f64>; 2] {
-    let other = if axis.x.abs() < 0.6 { Vector3::x() } else { Vector3::y() };
-    let first = axis.cross(&other).normalize();
-    [first, axis.cross(&first)]
 }

@@ -1,35 +1,88 @@
-//! What messages say: TRANSFORM, POSITION, STATUS, STRING, and the bytes of any other type.
+//! What messages say: one variant a type, and the bytes of any type that this crate does not know.
 //!
-//! Numbers come through as they stand on the wire, NaN and infinities included: whether a pose makes sense
-//! is the receiver's question, not the codec's.
+//! Numbers come through as they stand on the wire, NaN and infinities included: whether a pose makes sense is the
+//! receiver's question, not the codec's. Lengths, counts and what decides how bytes are to be read are the codec's:
+//! they agree with the bytes that are there, or the message is refused.
 
-use crate::encoding;
+use crate::bind::Bind;
+use crate::colors::ColorTable;
 use crate::error::{DecodeError, EncodeError};
 use crate::fields::{Reader, Writer};
+use crate::image::Image;
+use crate::list::{Element, List};
+use crate::marks::{Point, Trajectory};
+use crate::meta::{ImageMeta, LabelMeta, VideoMeta};
 use crate::names::TypeName;
-
-const TRANSFORM: TypeName = TypeName::constant("TRANSFORM");
-const POSITION: TypeName = TypeName::constant("POSITION");
-const STATUS: TypeName = TypeName::constant("STATUS");
-const STRING: TypeName = TypeName::constant("STRING");
-
-const TRANSFORM_SIZE: usize = 48;
-/// CODE, SUB_CODE, ERROR_NAME.
-const STATUS_HEAD: usize = 2 + 8 + 20;
-/// ENCODING, LENGTH.
-const STRING_HEAD: usize = 4;
+use crate::numbers::{NdArray, Sensor};
+use crate::options::Peer;
+use crate::polydata::PolyData;
+use crate::pose::{Position, TRANSFORM_SIZE, Transform};
+use crate::request::{self, Ask, Verb};
+use crate::text::{Command, Status, Text};
+use crate::tools::{Tool, TurnedTool};
+use crate::video::Video;
 
 /// The content of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Content<'a> {
-    /// A rotation and a translation.
+    /// TRANSFORM: a rotation and a translation.
     Transform(Transform),
-    /// A position, with or without an orientation.
+    /// POSITION: a position, with or without an orientation.
     Position(Position),
-    /// How a device does.
+    /// QTRANS: the same under its older name.
+    QTrans(Position),
+    /// TDATA: a tracker's tools, as matrices.
+    Tools(List<'a, Tool<'a>>),
+    /// QTDATA: a tracker's tools, as quaternions.
+    TurnedTools(List<'a, TurnedTool<'a>>),
+    /// IMAGE: voxels.
+    Image(Image<'a>),
+    /// IMGMETA: which images there are.
+    Images(List<'a, ImageMeta<'a>>),
+    /// LBMETA: which labels there are.
+    Labels(List<'a, LabelMeta<'a>>),
+    /// COLORT: colours of labels.
+    ColorTable(ColorTable<'a>),
+    /// POINT: marked points.
+    Points(List<'a, Point<'a>>),
+    /// TRAJ: planned ways.
+    Trajectories(List<'a, Trajectory<'a>>),
+    /// POLYDATA: a surface.
+    PolyData(PolyData<'a>),
+    /// STATUS: how a device does.
     Status(Status<'a>),
-    /// A text.
+    /// STRING: a text.
     String(Text<'a>),
+    /// CAPABILITY: the types that a device speaks.
+    Capability(List<'a, TypeName>),
+    /// SENSOR: readings.
+    Sensor(Sensor<'a>),
+    /// NDARRAY: an array of numbers.
+    NdArray(NdArray<'a>),
+    /// COMMAND: something to be done.
+    Command(Command<'a>),
+    /// RTS_COMMAND: what became of it.
+    CommandReply(Command<'a>),
+    /// BIND: several messages in one.
+    Bind(Bind<'a>),
+    /// VIDEO: a compressed picture.
+    Video(Video<'a>),
+    /// VIDEOMETA: which videos there are.
+    Videos(List<'a, VideoMeta<'a>>),
+    /// GET_, STT_ or STP_ of a type that the protocol knows.
+    Request {
+        /// As `GET_IMAGE`: see [`Verb::split`].
+        type_name: TypeName,
+        /// What it asks beyond its name.
+        ask: Ask<'a>,
+    },
+    /// RTS_ of a type that the protocol knows, but RTS_COMMAND.
+    Reply {
+        /// As `RTS_TDATA`.
+        type_name: TypeName,
+        /// 0 for success; 1 for an error, and so is any other.
+        status: u8,
+    },
     /// A type that this crate does not understand; its header and CRC were right.
     Other {
         /// Its name.
@@ -39,65 +92,9 @@ pub enum Content<'a> {
     },
 }
 
-/// TRANSFORM: the upper three rows of a homogeneous matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Transform {
-    /// Columns as on the wire: where the x, y and z axes point, then the translation in mm.
-    pub columns: [[f32; 3]; 4],
-}
-
-/// POSITION.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Position {
-    /// mm.
-    pub at: [f32; 3],
-    /// What the sender says of the orientation.
-    pub orientation: Orientation,
-}
-
-/// The three forms of POSITION's second half: 12, 24 or 28 bytes of content in all.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Orientation {
-    /// Left out.
-    None,
-    /// x, y, z of a unit quaternion whose w is not negative and left out.
-    Xyz([f32; 3]),
-    /// x, y, z, w of a unit quaternion.
-    Xyzw([f32; 4]),
-}
-
-/// STATUS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status<'a> {
-    /// 1 is OK; 0 is invalid; 2 and above are the protocol's errors (14 is "disabled", 16 "not ready").
-    pub code: u16,
-    /// The device's own number.
-    pub sub_code: i64,
-    /// The error's short name, without its filling; ASCII by the protocol, not checked.
-    pub name: &'a [u8],
-    /// For people, up to its closing zero; ASCII by the protocol, not checked.
-    pub message: &'a [u8],
-}
-
-impl Status<'_> {
-    /// The code of a device that does well.
-    pub const OK: u16 = 1;
-}
-
-/// STRING.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Text<'a> {
-    /// How it is written: see [`encoding`].
-    pub encoding: u16,
-    /// The text in that encoding, not checked.
-    pub bytes: &'a [u8],
-}
-
-impl<'a> From<&'a str> for Text<'a> {
-    fn from(text: &'a str) -> Self {
-        let encoding = if text.is_ascii() { encoding::US_ASCII } else { encoding::UTF_8 };
-        Self { encoding, bytes: text.as_bytes() }
-    }
+/// Names of the types on the wire.
+const fn name(name: &str) -> TypeName {
+    TypeName::constant(name)
 }
 
 impl<'a> Content<'a> {
@@ -105,128 +102,152 @@ impl<'a> Content<'a> {
     #[must_use]
     pub const fn type_name(&self) -> TypeName {
         match self {
-            Self::Transform(_) => TRANSFORM,
-            Self::Position(_) => POSITION,
-            Self::Status(_) => STATUS,
-            Self::String(_) => STRING,
-            Self::Other { type_name, .. } => *type_name,
+            Self::Transform(_) => const { name("TRANSFORM") },
+            Self::Position(_) => const { name("POSITION") },
+            Self::QTrans(_) => const { name("QTRANS") },
+            Self::Tools(_) => const { name("TDATA") },
+            Self::TurnedTools(_) => const { name("QTDATA") },
+            Self::Image(_) => const { name("IMAGE") },
+            Self::Images(_) => const { name("IMGMETA") },
+            Self::Labels(_) => const { name("LBMETA") },
+            Self::ColorTable(_) => const { name("COLORT") },
+            Self::Points(_) => const { name("POINT") },
+            Self::Trajectories(_) => const { name("TRAJ") },
+            Self::PolyData(_) => const { name("POLYDATA") },
+            Self::Status(_) => const { name("STATUS") },
+            Self::String(_) => const { name("STRING") },
+            Self::Capability(_) => const { name("CAPABILITY") },
+            Self::Sensor(_) => const { name("SENSOR") },
+            Self::NdArray(_) => const { name("NDARRAY") },
+            Self::Command(_) => const { name("COMMAND") },
+            Self::CommandReply(_) => const { name("RTS_COMMAND") },
+            Self::Bind(_) => const { name("BIND") },
+            Self::Video(_) => const { name("VIDEO") },
+            Self::Videos(_) => const { name("VIDEOMETA") },
+            Self::Request { type_name, .. } | Self::Reply { type_name, .. } | Self::Other { type_name, .. } => {
+                *type_name
+            }
         }
     }
 
-    pub(crate) fn decode(type_name: TypeName, mut fields: Reader<'a>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(type_name: TypeName, mut fields: Reader<'a>, peer: Peer) -> Result<Self, DecodeError> {
         match type_name.as_str() {
-            "TRANSFORM" => transform(fields).map(Self::Transform),
-            "POSITION" => position(fields).map(Self::Position),
-            "STATUS" => status(fields).map(Self::Status),
-            "STRING" => string(fields).map(Self::String),
-            _ => Ok(Self::Other { type_name, bytes: fields.rest() }),
+            "TRANSFORM" => Transform::decode(fields).map(Self::Transform),
+            "POSITION" => Position::decode(fields).map(Self::Position),
+            "QTRANS" => Position::decode(fields).map(Self::QTrans),
+            "TDATA" => list(fields, "size of TDATA's content", "a multiple of 70 is needed").map(Self::Tools),
+            "QTDATA" => list(fields, "size of QTDATA's content", "a multiple of 50 is needed").map(Self::TurnedTools),
+            "IMAGE" => Image::decode(fields).map(Self::Image),
+            "IMGMETA" => list(fields, "size of IMGMETA's content", "a multiple of 260 is needed").map(Self::Images),
+            "LBMETA" => list(fields, "size of LBMETA's content", "a multiple of 116 is needed").map(Self::Labels),
+            "COLORT" => ColorTable::decode(fields).map(Self::ColorTable),
+            "POINT" => list(fields, "size of POINT's content", "a multiple of 136 is needed").map(Self::Points),
+            "TRAJ" => list(fields, "size of TRAJ's content", "a multiple of 150 is needed").map(Self::Trajectories),
+            "POLYDATA" => PolyData::decode(fields, peer).map(Self::PolyData),
+            "STATUS" => Status::decode(fields).map(Self::Status),
+            "STRING" => Text::decode(fields).map(Self::String),
+            "CAPABILITY" => {
+                list(fields, "size of CAPABILITY's content", "a multiple of 12 is needed").map(Self::Capability)
+            }
+            "SENSOR" => Sensor::decode(fields).map(Self::Sensor),
+            "NDARRAY" => NdArray::decode(fields).map(Self::NdArray),
+            "COMMAND" => Command::decode(fields).map(Self::Command),
+            "RTS_COMMAND" => Command::decode(fields).map(Self::CommandReply),
+            "BIND" => Bind::decode(fields).map(Self::Bind),
+            "VIDEO" => Video::decode(fields).map(Self::Video),
+            "VIDEOMETA" => list(fields, "size of VIDEOMETA's content", "a multiple of 322 is needed").map(Self::Videos),
+            other => match Verb::split(other) {
+                Some((Verb::Reply, _)) => request::decode_reply(fields).map(|status| Self::Reply { type_name, status }),
+                Some(_) => Ask::decode(type_name, fields, peer).map(|ask| Self::Request { type_name, ask }),
+                None => Ok(Self::Other { type_name, bytes: fields.rest() }),
+            },
         }
     }
 
     /// Bytes on the wire, metadata not counted.
     pub(crate) fn size(&self) -> Result<usize, EncodeError> {
-        Ok(match self {
-            Self::Transform(_) => TRANSFORM_SIZE,
-            Self::Position(position) => match position.orientation {
-                Orientation::None => 12,
-                Orientation::Xyz(_) => 24,
-                Orientation::Xyzw(_) => 28,
-            },
-            Self::Status(status) => {
-                within("STATUS's ERROR_NAME", status.name.len(), 20)?;
-                STATUS_HEAD + status.message.len() + 1
-            }
-            Self::String(text) => {
-                within("STRING's text", text.bytes.len(), u16::MAX.into())?;
-                STRING_HEAD + text.bytes.len()
-            }
-            Self::Other { bytes, .. } => bytes.len(),
-        })
+        match self {
+            Self::Transform(_) => Ok(TRANSFORM_SIZE),
+            Self::Position(position) | Self::QTrans(position) => Ok(position.size()),
+            Self::Tools(list) => sized(list),
+            Self::TurnedTools(list) => sized(list),
+            Self::Image(image) => image.size(),
+            Self::Images(list) => sized(list),
+            Self::Labels(list) => sized(list),
+            Self::ColorTable(table) => table.size(),
+            Self::Points(list) => sized(list),
+            Self::Trajectories(list) => sized(list),
+            Self::PolyData(surface) => surface.size(),
+            Self::Status(status) => status.size(),
+            Self::String(text) => text.size(),
+            Self::Capability(list) => sized(list),
+            Self::Sensor(sensor) => sensor.size(),
+            Self::NdArray(array) => array.size(),
+            Self::Command(command) | Self::CommandReply(command) => command.size(),
+            Self::Bind(bind) => bind.size(),
+            Self::Video(video) => video.size(),
+            Self::Videos(list) => sized(list),
+            Self::Request { type_name, ask } => ask.size(*type_name),
+            Self::Reply { type_name, .. } => request::reply_size(*type_name),
+            Self::Other { bytes, .. } => Ok(bytes.len()),
+        }
     }
 
     /// Writes the bytes that [`Self::size`] counted.
     pub(crate) fn encode(&self, out: &mut Writer<'_>) {
         match self {
-            Self::Transform(transform) => out.f32s(transform.columns.as_flattened()),
-            Self::Position(position) => {
-                out.f32s(&position.at);
-                match &position.orientation {
-                    Orientation::None => {}
-                    Orientation::Xyz(xyz) => out.f32s(xyz),
-                    Orientation::Xyzw(xyzw) => out.f32s(xyzw),
-                }
-            }
-            Self::Status(status) => {
-                out.put(&status.code.to_be_bytes());
-                out.put(&status.sub_code.to_be_bytes());
-                out.put(status.name);
-                out.put(&[0; 20][status.name.len()..]);
-                out.put(status.message);
-                out.put(&[0]);
-            }
-            Self::String(text) => {
-                out.put(&text.encoding.to_be_bytes());
-                out.put(&(text.bytes.len() as u16).to_be_bytes());
-                out.put(text.bytes);
-            }
+            Self::Transform(transform) => transform.encode(out),
+            Self::Position(position) | Self::QTrans(position) => position.encode(out),
+            Self::Tools(list) => list.write(out),
+            Self::TurnedTools(list) => list.write(out),
+            Self::Image(image) => image.encode(out),
+            Self::Images(list) => list.write(out),
+            Self::Labels(list) => list.write(out),
+            Self::ColorTable(table) => table.encode(out),
+            Self::Points(list) => list.write(out),
+            Self::Trajectories(list) => list.write(out),
+            Self::PolyData(surface) => surface.encode(out),
+            Self::Status(status) => status.encode(out),
+            Self::String(text) => text.encode(out),
+            Self::Capability(list) => list.write(out),
+            Self::Sensor(sensor) => sensor.encode(out),
+            Self::NdArray(array) => array.encode(out),
+            Self::Command(command) | Self::CommandReply(command) => command.encode(out),
+            Self::Bind(bind) => bind.encode(out),
+            Self::Video(video) => video.encode(out),
+            Self::Videos(list) => list.write(out),
+            Self::Request { ask, .. } => ask.encode(out),
+            Self::Reply { status, .. } => out.put(&[*status]),
             Self::Other { bytes, .. } => out.put(bytes),
         }
     }
-}
 
-pub(crate) const fn within(what: &'static str, length: usize, max: usize) -> Result<(), EncodeError> {
-    if length > max { Err(EncodeError::TooLong { what, length, max }) } else { Ok(()) }
-}
-
-fn transform(mut fields: Reader<'_>) -> Result<Transform, DecodeError> {
-    let (offset, size) = (fields.offset, fields.left());
-    if size != TRANSFORM_SIZE {
-        let right = "twelve 32-bit numbers, 48 bytes, are needed";
-        return Err(DecodeError::Value { field: "size of TRANSFORM's content", offset, value: size as u64, right });
+    /// Writes the content alone, without a header, and returns how many bytes it took: the body of a [`Child`] of BIND.
+    ///
+    /// # Errors
+    /// When it cannot be written, or `out` is too small. Nothing has been written then.
+    ///
+    /// [`Child`]: crate::Child
+    pub fn encode_into(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
+        let (need, have) = (self.size()?, out.len());
+        let Some(out) = out.get_mut(..need) else { return Err(EncodeError::BufferTooSmall { need, have }) };
+        let mut fields = Writer::new(out);
+        self.encode(&mut fields);
+        debug_assert!(fields.full(), "what was counted was written");
+        Ok(need)
     }
-    let mut columns = [[0.0; 3]; 4];
-    columns.as_flattened_mut().copy_from_slice(&fields.f32s::<12>("TRANSFORM")?);
-    Ok(Transform { columns })
 }
 
-fn position(mut fields: Reader<'_>) -> Result<Position, DecodeError> {
-    let (offset, size) = (fields.offset, fields.left());
-    if !matches!(size, 12 | 24 | 28) {
-        let right = "12 (position), 24 (x, y, z of the quaternion too) or 28 bytes (w too) are needed";
-        return Err(DecodeError::Value { field: "size of POSITION's content", offset, value: size as u64, right });
-    }
-    let at = fields.f32s("POSITION")?;
-    let orientation = match size {
-        12 => Orientation::None,
-        24 => Orientation::Xyz(fields.f32s("QUATERNION")?),
-        _ => Orientation::Xyzw(fields.f32s("QUATERNION")?),
-    };
-    Ok(Position { at, orientation })
+/// A content that is a list and nothing else.
+fn list<'a, T: Element<'a>>(
+    mut fields: Reader<'a>,
+    field: &'static str,
+    right: &'static str,
+) -> Result<List<'a, T>, DecodeError> {
+    fields.rest_list(field, right)
 }
 
-fn status(mut fields: Reader<'_>) -> Result<Status<'_>, DecodeError> {
-    let code = fields.u16("STATUS's CODE")?;
-    let sub_code = i64::from_be_bytes(*fields.array("STATUS's SUB_CODE")?);
-    let name = until_zero(fields.bytes(20, "STATUS's ERROR_NAME")?);
-    Ok(Status { code, sub_code, name, message: until_zero(fields.rest()) })
-}
-
-fn string(mut fields: Reader<'_>) -> Result<Text<'_>, DecodeError> {
-    let encoding = fields.u16("STRING's ENCODING")?;
-    let offset = fields.offset;
-    let length = fields.u16("STRING's LENGTH")?;
-    if usize::from(length) != fields.left() {
-        return Err(DecodeError::Length {
-            field: "STRING's LENGTH",
-            offset,
-            value: length.into(),
-            right: "the number of bytes behind it",
-            expected: fields.left() as u64,
-        });
-    }
-    Ok(Text { encoding, bytes: fields.rest() })
-}
-
-fn until_zero(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
+fn sized<'a, T: Element<'a>>(list: &List<'a, T>) -> Result<usize, EncodeError> {
+    list.check()?;
+    Ok(list.size())
 }

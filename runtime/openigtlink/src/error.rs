@@ -2,6 +2,13 @@
 //!
 //! Offsets count from the first byte of the message's header.
 
+use crate::names::TypeName;
+
+/// The fields whose bytes may still be on their way: see [`DecodeError::needs_more`].
+pub(crate) const HEADER: &str = "header";
+/// See [`HEADER`].
+pub(crate) const BODY: &str = "body";
+
 /// Bytes that are no OpenIGTLink message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -74,6 +81,12 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// Whether this may still become a message when more bytes come: the header or the body is not all there.
+    #[must_use]
+    pub fn needs_more(&self) -> bool {
+        matches!(self, Self::Short { field: HEADER | BODY, .. })
+    }
+
     /// Whether the header itself is at fault, so that nobody knows where the next message begins.
     #[must_use]
     pub const fn loses_framing(&self) -> bool {
@@ -108,6 +121,44 @@ pub enum EncodeError {
         length: usize,
         /// How long it may be.
         max: usize,
+    },
+    /// A text holds a zero, and would end there for the receiver.
+    #[error("{what} holds a zero at byte {at}, which would end it")]
+    Zero {
+        /// Which text.
+        what: &'static str,
+        /// Where in the text.
+        at: usize,
+    },
+    /// A field would hold a value that it may not hold: receivers would refuse it.
+    #[error("{what} is {value}; {right}")]
+    Value {
+        /// Which field.
+        what: &'static str,
+        /// What it would hold.
+        value: u64,
+        /// What would be right.
+        right: &'static str,
+    },
+    /// Two things of the content do not agree.
+    #[error("{what} is {value}; {right} is {expected}")]
+    Differs {
+        /// Which one.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// What it has to agree with.
+        right: &'static str,
+        /// That other value.
+        expected: u64,
+    },
+    /// A type's name does not go with the content.
+    #[error("a message of type {name} cannot carry this content; {right}")]
+    TypeName {
+        /// The name.
+        name: TypeName,
+        /// What would be right.
+        right: &'static str,
     },
     /// Header version 1 has no place for it.
     #[error("header version 1 carries neither metadata nor a message id; send version 2")]

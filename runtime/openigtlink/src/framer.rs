@@ -18,6 +18,7 @@
 use crate::error::DecodeError;
 use crate::header::{HEADER_SIZE, Header};
 use crate::message::{Message, decode_body};
+use crate::options::DecodeOptions;
 use std::io::{self, Read};
 
 /// First size of the buffer: some forty TRANSFORM messages.
@@ -30,7 +31,7 @@ pub struct Framer {
     /// Bytes `start..end` of the buffer have arrived and are not yet consumed.
     start: usize,
     end: usize,
-    max_body: usize,
+    options: DecodeOptions,
     lost: bool,
 }
 
@@ -38,8 +39,15 @@ impl Framer {
     /// Takes bodies of at most `max_body` bytes.
     #[must_use]
     pub fn new(max_body: usize) -> Self {
-        let max_body = max_body.min(usize::MAX - HEADER_SIZE);
-        Self { buffer: vec![0; START.min(HEADER_SIZE + max_body)], start: 0, end: 0, max_body, lost: false }
+        Self::with_options(DecodeOptions::strict(max_body))
+    }
+
+    /// Takes what the options let pass.
+    #[must_use]
+    pub fn with_options(options: DecodeOptions) -> Self {
+        let max_body = options.max_body.min(usize::MAX - HEADER_SIZE);
+        let options = DecodeOptions { max_body, ..options };
+        Self { buffer: vec![0; START.min(HEADER_SIZE + max_body)], start: 0, end: 0, options, lost: false }
     }
 
     /// Whether the boundary between messages is lost: the connection has to be closed.
@@ -80,7 +88,7 @@ impl Framer {
     /// The header at the front, when it is all there.
     fn header(&self) -> Option<Result<Header, DecodeError>> {
         let pending = &self.buffer[self.start..self.end];
-        (!self.lost && pending.len() >= HEADER_SIZE).then(|| Header::decode(pending, self.max_body))
+        (!self.lost && pending.len() >= HEADER_SIZE).then(|| Header::decode(pending, self.options.max_body))
     }
 
     /// The next message, or why it was refused; `None` when more bytes are needed or the boundary is lost.
@@ -98,7 +106,7 @@ impl Framer {
         }
         let begin = self.start;
         self.start += length;
-        Some(decode_body(header, &self.buffer[begin + HEADER_SIZE..begin + length]))
+        Some(decode_body(header, &self.buffer[begin + HEADER_SIZE..begin + length], &self.options))
     }
 
     /// Room for more bytes behind those that wait; none when a whole message waits in a full buffer, or
@@ -112,7 +120,7 @@ impl Framer {
             self.end -= self.start;
             self.start = 0;
         }
-        let limit = HEADER_SIZE + self.max_body;
+        let limit = HEADER_SIZE + self.options.max_body;
         if self.end == self.buffer.len() && self.end < limit {
             self.buffer.resize(self.end.saturating_mul(2).clamp(HEADER_SIZE, limit), 0);
         }

@@ -42,7 +42,12 @@ impl Header {
     /// not printable ASCII, when the body would be longer than `max_body`.
     pub fn decode(bytes: &[u8], max_body: usize) -> Result<Self, DecodeError> {
         let Some(bytes) = bytes.first_chunk::<HEADER_SIZE>() else {
-            return Err(DecodeError::Short { field: "header", offset: 0, need: HEADER_SIZE, have: bytes.len() });
+            return Err(DecodeError::Short {
+                field: crate::error::HEADER,
+                offset: 0,
+                need: HEADER_SIZE,
+                have: bytes.len(),
+            });
         };
         let mut fields = Reader::new(bytes, 0);
         let version = match fields.u16("VERSION")? {

@@ -22,28 +22,64 @@
 //! Source: the protocol description at openigtlink.org (header, extended header, metadata and the message
 //! types' own pages), and ECMA-182 for the CRC.
 
+mod attributes;
+mod bind;
+mod cells;
+mod colors;
 mod content;
 mod crc;
 mod error;
 mod extended;
 mod fields;
 mod framer;
+mod grid;
 mod header;
+mod image;
+mod list;
+mod marks;
 mod message;
+mod meta;
 mod names;
+mod numbers;
+mod options;
+mod polydata;
+mod pose;
+mod request;
+mod scalar;
 mod stream;
+mod text;
 mod timestamp;
+mod tools;
+mod video;
 
-pub use content::{Content, Orientation, Position, Status, Text, Transform};
+pub use attributes::{Attribute, Attributes, Meaning};
+pub use bind::{Bind, Child, Wanted};
+pub use cells::Cells;
+pub use colors::{ColorIndex, ColorTable, Colors};
+pub use content::Content;
 pub use crc::{crc64, crc64_continued};
 pub use error::{DecodeError, EncodeError};
 pub use extended::{EXTENDED_HEADER_SIZE, Entries, Entry, Extended, Metadata};
 pub use framer::Framer;
+pub use grid::Grid;
 pub use header::{HEADER_SIZE, Header, Version};
-pub use message::{Message, Outgoing, decode, encode, encoded_len};
+pub use image::Image;
+pub use list::{Element, Items, List};
+pub use marks::{Point, Trajectory, TrajectoryKind};
+pub use message::{Message, Outgoing, decode, decode_with, encode, encode_with, encoded_len};
+pub use meta::{ImageMeta, LabelMeta, VideoMeta};
 pub use names::{DeviceName, Name, TypeName};
+pub use numbers::{NdArray, Sensor, Unit, Values};
+pub use options::{Checksum, DecodeOptions, Peer};
+pub use polydata::PolyData;
+pub use pose::{Matrix, Orientation, Position, Transform};
+pub use request::{Ask, Verb};
+pub use scalar::{Coordinates, Endian, Part, ScalarType};
 pub use stream::{ReadError, WriteError, read_message, write_message};
+pub use text::{Command, Status, Text};
 pub use timestamp::Timestamp;
+pub use tools::{Tool, ToolKind, TurnedTool};
+pub use video::Video;
 
 /// Character encodings by their IANA MIBenum, as STRING and metadata carry them.
 pub mod encoding {

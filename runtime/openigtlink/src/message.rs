@@ -1,12 +1,13 @@
 //! Whole messages: from bytes, and into bytes.
 
-use crate::content::{Content, within};
+use crate::content::Content;
 use crate::crc::crc64;
 use crate::error::{DecodeError, EncodeError};
 use crate::extended::{self, EXTENDED_HEADER_SIZE, Entry, Extended, INDEX_ENTRY, INDEX_HEAD};
-use crate::fields::{Reader, Writer};
+use crate::fields::{Reader, Writer, within};
 use crate::header::{HEADER_SIZE, Header, Version};
 use crate::names::DeviceName;
+use crate::options::{Checksum, DecodeOptions};
 use crate::timestamp::Timestamp;
 
 /// A message that has come in. Texts and bytes are borrowed from what it was decoded from.
@@ -58,23 +59,37 @@ impl<'a> Outgoing<'a> {
 /// Looks in this order: header, length, CRC, extended header and metadata, content. Allocates nothing.
 ///
 /// # Errors
-/// What is wrong first. [`DecodeError::Short`] when the message is not all there.
+/// What is wrong first; [`DecodeError::needs_more`] where the message is not all there.
 pub fn decode(bytes: &[u8], max_body: usize) -> Result<Message<'_>, DecodeError> {
-    decode_body(Header::decode(bytes, max_body)?, bytes.get(HEADER_SIZE..).unwrap_or(&[]))
+    decode_with(bytes, &DecodeOptions::strict(max_body))
+}
+
+/// As [`decode`], less strict where the options say so.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with<'a>(bytes: &'a [u8], options: &DecodeOptions) -> Result<Message<'a>, DecodeError> {
+    decode_body(Header::decode(bytes, options.max_body)?, bytes.get(HEADER_SIZE..).unwrap_or(&[]), options)
 }
 
 /// Decodes what follows a header.
-pub(crate) fn decode_body(header: Header, behind: &[u8]) -> Result<Message<'_>, DecodeError> {
-    let body = Reader::new(behind, HEADER_SIZE).bytes(header.body_size, "body")?;
-    let computed = crc64(body);
-    if computed != header.crc {
-        return Err(DecodeError::Crc { header: header.crc, computed, body_size: body.len() });
+pub(crate) fn decode_body<'a>(
+    header: Header,
+    behind: &'a [u8],
+    options: &DecodeOptions,
+) -> Result<Message<'a>, DecodeError> {
+    let body = Reader::new(behind, HEADER_SIZE).bytes(header.body_size, crate::error::BODY)?;
+    if options.checksum == Checksum::Checked {
+        let computed = crc64(body);
+        if computed != header.crc {
+            return Err(DecodeError::Crc { header: header.crc, computed, body_size: body.len() });
+        }
     }
     let (extended, content) = match header.version {
         Version::V1 => (None, Reader::new(body, HEADER_SIZE)),
         Version::V2 => extended::split(body).map(|(extended, content)| (Some(extended), content))?,
     };
-    Ok(Message { header, extended, content: Content::decode(header.type_name, content)? })
+    Ok(Message { header, extended, content: Content::decode(header.type_name, content, options.peer)? })
 }
 
 /// Sizes of the parts of a body.
@@ -103,7 +118,12 @@ fn sizes(message: &Outgoing<'_>) -> Result<Sizes, EncodeError> {
     }
     within("the metadata", pairs, u32::MAX as usize)?;
     let index = INDEX_HEAD + INDEX_ENTRY * message.metadata.len();
-    Ok(Sizes { content, index, pairs, body: EXTENDED_HEADER_SIZE + content + index + pairs })
+    Ok(Sizes {
+        content,
+        index,
+        pairs,
+        body: content.saturating_add(EXTENDED_HEADER_SIZE + index).saturating_add(pairs),
+    })
 }
 
 /// Bytes that [`encode`] will write.
@@ -111,17 +131,25 @@ fn sizes(message: &Outgoing<'_>) -> Result<Sizes, EncodeError> {
 /// # Errors
 /// When the message cannot be written: see [`encode`].
 pub fn encoded_len(message: &Outgoing<'_>) -> Result<usize, EncodeError> {
-    sizes(message).map(|sizes| HEADER_SIZE + sizes.body)
+    sizes(message).map(|sizes| sizes.body.saturating_add(HEADER_SIZE))
 }
 
 /// Writes a message into `out` and returns how many bytes it took. Allocates nothing.
 ///
 /// # Errors
 /// When `out` is too small, when something is longer than its length field can say, when version 1 should
-/// carry metadata. Nothing has been written then.
+/// carry metadata, when a receiver would refuse the content. Nothing has been written then.
 pub fn encode(message: &Outgoing<'_>, out: &mut [u8]) -> Result<usize, EncodeError> {
+    encode_with(message, out, Checksum::Checked)
+}
+
+/// As [`encode`], with the CRC or, trusted, with 0 in its place.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_with(message: &Outgoing<'_>, out: &mut [u8], checksum: Checksum) -> Result<usize, EncodeError> {
     let sizes = sizes(message)?;
-    let (need, have) = (HEADER_SIZE + sizes.body, out.len());
+    let (need, have) = (sizes.body.saturating_add(HEADER_SIZE), out.len());
     let too_small = EncodeError::BufferTooSmall { need, have };
     let Some((header, behind)) = out.split_first_chunk_mut::<HEADER_SIZE>() else { return Err(too_small) };
     let Some(body) = behind.get_mut(..sizes.body) else { return Err(too_small) };
@@ -152,7 +180,7 @@ pub fn encode(message: &Outgoing<'_>, out: &mut [u8]) -> Result<usize, EncodeErr
         device: message.device,
         timestamp: message.timestamp,
         body_size: sizes.body,
-        crc: crc64(body),
+        crc: if checksum == Checksum::Checked { crc64(body) } else { 0 },
     }
     .encode(header);
     Ok(need)

@@ -78,10 +78,10 @@ fn metadata_laid_out_by_hand() {
 
 #[test]
 fn a_status_without_its_closing_zero_is_read_to_its_end() {
-    let mut body = vec![0, 16, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE];
+    let mut body = vec![0, 13, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE];
     body.extend(b"NOT_READY\0\0\0\0\0\0\0\0\0\0\0warming up");
     let bytes = by_hand(1, "STATUS", &body);
-    let expected = Status { code: 16, sub_code: -2, name: b"NOT_READY", message: b"warming up" };
+    let expected = Status { code: 13, sub_code: -2, name: b"NOT_READY", message: b"warming up" };
     assert_eq!(decode(&bytes, MAX).expect("is right").content, Content::Status(expected));
     assert!(matches!(
         refusal(&by_hand(1, "STATUS", &body[..29])),

@@ -58,6 +58,18 @@ impl<const N: usize> Name<N> {
         Ok(Self { bytes, length })
     }
 
+    /// As [`Self::from_wire`], of at most `N` bytes.
+    pub(crate) fn from_bytes(field: &'static str, offset: usize, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut wire = [0; N];
+        let Some(here) = wire.get_mut(..bytes.len()) else {
+            let right = "the bytes that a name may have at most";
+            let (value, expected) = (bytes.len() as u64, N as u64);
+            return Err(DecodeError::Length { field, offset, value, right, expected });
+        };
+        here.copy_from_slice(bytes);
+        Self::from_wire(field, offset, &wire)
+    }
+
     /// All `N` bytes, as they go onto the wire.
     #[must_use]
     pub const fn wire(&self) -> &[u8; N] {

@@ -295,7 +295,7 @@ fn names<'a>(count: usize, fields: &mut Reader<'a>) -> Result<&'a [u8], DecodeEr
     }
     let size = ahead.offset - fields.offset;
     let names = fields.bytes(size, field)?;
-    fields.bytes(size % 2, "the byte that makes the names of POLYDATA's attributes even")?;
+    fields.even(size, "the byte behind the names of POLYDATA's attributes")?;
     Ok(names)
 }
 

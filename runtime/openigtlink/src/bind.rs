@@ -115,21 +115,24 @@ impl<'a> Bind<'a> {
             type_name("TYPE in BIND's table", table_at + at * ENTRY, entry(wire).0)?;
         }
         let names = names(&mut fields, count, Peer::Strict)?;
-        let mut room = fields.left() as u64;
+        let mut ahead = fields;
         for (at, wire) in table.iter().enumerate() {
             let (_, size) = entry(wire);
+            let room = ahead.left() as u64;
             // The last child's filling is there, too: the table says so, and the library writes it.
-            room = size.checked_next_multiple_of(2).and_then(|size| room.checked_sub(size)).ok_or(
-                DecodeError::Length {
+            if size.checked_next_multiple_of(2).is_none_or(|even| even > room) {
+                return Err(DecodeError::Length {
                     field: "BODY_SIZE in BIND's table",
                     offset: table_at + at * ENTRY + 12,
                     value: size,
                     right: "the number of bytes left for it, made even, at most,",
                     expected: room,
-                },
-            )?;
+                });
+            }
+            ahead.bytes(size as usize, "BIND's bodies")?;
+            ahead.even(size as usize, "the byte behind a body in BIND")?;
         }
-        let bodies = fields.bytes(fields.left() - room as usize, "BIND's bodies")?;
+        let bodies = fields.bytes(ahead.offset - fields.offset, "BIND's bodies")?;
         fields.end("what follows BIND's last child", "the number of bytes that may")?;
         Ok(Self { kept: Kept::Wire { table, names, bodies } })
     }
@@ -141,7 +144,8 @@ impl<'a> Bind<'a> {
             }
             Kept::Own(own) => {
                 let names = names_size(own.iter().map(|child| (child.type_name, child.device)))?;
-                let bodies = own.iter().fold(0_usize, |sum, child| sum.saturating_add(child.body.len() + 1 & !1));
+                let bodies =
+                    own.iter().fold(0_usize, |sum, child| sum.saturating_add(child.body.len().next_multiple_of(2)));
                 (4 + own.len() * ENTRY + names).saturating_add(bodies)
             }
         })
@@ -313,6 +317,7 @@ fn names<'a>(fields: &mut Reader<'a>, count: usize, peer: Peer) -> Result<&'a [u
     if table.len() != even && !(peer == Peer::CppLibrary && table.len() == at) {
         return wrong("the size of all names and their zeros, made even,", even);
     }
+    Reader::new(&table[at..], offset + at).even(table.len() - at, "the byte behind BIND's names")?;
     Ok(&table[..at])
 }
 

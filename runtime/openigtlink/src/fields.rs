@@ -77,6 +77,21 @@ impl<'a> Reader<'a> {
         self.list(size / T::SIZE, field)
     }
 
+    /// The byte that makes a part's size even, where it is odd: a zero.
+    pub(crate) fn even(&mut self, size: usize, field: &'static str) -> Result<(), DecodeError> {
+        if size.is_multiple_of(2) {
+            return Ok(());
+        }
+        let offset = self.offset;
+        match self.array(field)? {
+            [0] => Ok(()),
+            [value] => {
+                let right = "0 is needed where it makes a size even";
+                Err(DecodeError::Value { field, offset, value: (*value).into(), right })
+            }
+        }
+    }
+
     /// Refuses what is left, if anything is.
     pub(crate) fn end(&self, field: &'static str, right: &'static str) -> Result<(), DecodeError> {
         match self.left() {

@@ -97,6 +97,34 @@ const fn name(name: &str) -> TypeName {
     TypeName::constant(name)
 }
 
+/// The same as numbers.
+mod key {
+    use super::name;
+
+    pub(super) const TRANSFORM: u128 = name("TRANSFORM").key();
+    pub(super) const POSITION: u128 = name("POSITION").key();
+    pub(super) const QTRANS: u128 = name("QTRANS").key();
+    pub(super) const TDATA: u128 = name("TDATA").key();
+    pub(super) const QTDATA: u128 = name("QTDATA").key();
+    pub(super) const IMAGE: u128 = name("IMAGE").key();
+    pub(super) const IMGMETA: u128 = name("IMGMETA").key();
+    pub(super) const LBMETA: u128 = name("LBMETA").key();
+    pub(super) const COLORT: u128 = name("COLORT").key();
+    pub(super) const POINT: u128 = name("POINT").key();
+    pub(super) const TRAJ: u128 = name("TRAJ").key();
+    pub(super) const POLYDATA: u128 = name("POLYDATA").key();
+    pub(super) const STATUS: u128 = name("STATUS").key();
+    pub(super) const STRING: u128 = name("STRING").key();
+    pub(super) const CAPABILITY: u128 = name("CAPABILITY").key();
+    pub(super) const SENSOR: u128 = name("SENSOR").key();
+    pub(super) const NDARRAY: u128 = name("NDARRAY").key();
+    pub(super) const COMMAND: u128 = name("COMMAND").key();
+    pub(super) const RTS_COMMAND: u128 = name("RTS_COMMAND").key();
+    pub(super) const BIND: u128 = name("BIND").key();
+    pub(super) const VIDEO: u128 = name("VIDEO").key();
+    pub(super) const VIDEOMETA: u128 = name("VIDEOMETA").key();
+}
+
 impl<'a> Content<'a> {
     /// The type's name on the wire.
     #[must_use]
@@ -131,32 +159,36 @@ impl<'a> Content<'a> {
     }
 
     pub(crate) fn decode(type_name: TypeName, mut fields: Reader<'a>, peer: Peer) -> Result<Self, DecodeError> {
-        match type_name.as_str() {
-            "TRANSFORM" => Transform::decode(fields).map(Self::Transform),
-            "POSITION" => Position::decode(fields).map(Self::Position),
-            "QTRANS" => Position::decode(fields).map(Self::QTrans),
-            "TDATA" => list(fields, "size of TDATA's content", "a multiple of 70 is needed").map(Self::Tools),
-            "QTDATA" => list(fields, "size of QTDATA's content", "a multiple of 50 is needed").map(Self::TurnedTools),
-            "IMAGE" => Image::decode(fields).map(Self::Image),
-            "IMGMETA" => list(fields, "size of IMGMETA's content", "a multiple of 260 is needed").map(Self::Images),
-            "LBMETA" => list(fields, "size of LBMETA's content", "a multiple of 116 is needed").map(Self::Labels),
-            "COLORT" => ColorTable::decode(fields).map(Self::ColorTable),
-            "POINT" => list(fields, "size of POINT's content", "a multiple of 136 is needed").map(Self::Points),
-            "TRAJ" => list(fields, "size of TRAJ's content", "a multiple of 150 is needed").map(Self::Trajectories),
-            "POLYDATA" => PolyData::decode(fields, peer).map(Self::PolyData),
-            "STATUS" => Status::decode(fields).map(Self::Status),
-            "STRING" => Text::decode(fields).map(Self::String),
-            "CAPABILITY" => {
+        match type_name.key() {
+            key::TRANSFORM => Transform::decode(fields).map(Self::Transform),
+            key::POSITION => Position::decode(fields).map(Self::Position),
+            key::QTRANS => Position::decode(fields).map(Self::QTrans),
+            key::TDATA => list(fields, "size of TDATA's content", "a multiple of 70 is needed").map(Self::Tools),
+            key::QTDATA => {
+                list(fields, "size of QTDATA's content", "a multiple of 50 is needed").map(Self::TurnedTools)
+            }
+            key::IMAGE => Image::decode(fields).map(Self::Image),
+            key::IMGMETA => list(fields, "size of IMGMETA's content", "a multiple of 260 is needed").map(Self::Images),
+            key::LBMETA => list(fields, "size of LBMETA's content", "a multiple of 116 is needed").map(Self::Labels),
+            key::COLORT => ColorTable::decode(fields).map(Self::ColorTable),
+            key::POINT => list(fields, "size of POINT's content", "a multiple of 136 is needed").map(Self::Points),
+            key::TRAJ => list(fields, "size of TRAJ's content", "a multiple of 150 is needed").map(Self::Trajectories),
+            key::POLYDATA => PolyData::decode(fields, peer).map(Self::PolyData),
+            key::STATUS => Status::decode(fields).map(Self::Status),
+            key::STRING => Text::decode(fields).map(Self::String),
+            key::CAPABILITY => {
                 list(fields, "size of CAPABILITY's content", "a multiple of 12 is needed").map(Self::Capability)
             }
-            "SENSOR" => Sensor::decode(fields).map(Self::Sensor),
-            "NDARRAY" => NdArray::decode(fields).map(Self::NdArray),
-            "COMMAND" => Command::decode(fields).map(Self::Command),
-            "RTS_COMMAND" => Command::decode(fields).map(Self::CommandReply),
-            "BIND" => Bind::decode(fields).map(Self::Bind),
-            "VIDEO" => Video::decode(fields).map(Self::Video),
-            "VIDEOMETA" => list(fields, "size of VIDEOMETA's content", "a multiple of 322 is needed").map(Self::Videos),
-            other => match Verb::split(other) {
+            key::SENSOR => Sensor::decode(fields).map(Self::Sensor),
+            key::NDARRAY => NdArray::decode(fields).map(Self::NdArray),
+            key::COMMAND => Command::decode(fields).map(Self::Command),
+            key::RTS_COMMAND => Command::decode(fields).map(Self::CommandReply),
+            key::BIND => Bind::decode(fields).map(Self::Bind),
+            key::VIDEO => Video::decode(fields).map(Self::Video),
+            key::VIDEOMETA => {
+                list(fields, "size of VIDEOMETA's content", "a multiple of 322 is needed").map(Self::Videos)
+            }
+            _ => match Verb::split(type_name.as_str()) {
                 Some((Verb::Reply, _)) => request::decode_reply(fields).map(|status| Self::Reply { type_name, status }),
                 Some(_) => Ask::decode(type_name, fields, peer).map(|ask| Self::Request { type_name, ask }),
                 None => Ok(Self::Other { type_name, bytes: fields.rest() }),

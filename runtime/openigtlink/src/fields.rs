@@ -12,10 +12,12 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) const fn new(bytes: &'a [u8], offset: usize) -> Self {
         Self { left: bytes, offset }
     }
 
+    #[inline]
     pub(crate) const fn left(&self) -> usize {
         self.left.len()
     }
@@ -25,6 +27,7 @@ impl<'a> Reader<'a> {
         std::mem::take(&mut self.left)
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
         let short = DecodeError::Short { field, offset: self.offset, need: count, have: self.left.len() };
         let (taken, left) = self.left.split_at_checked(count).ok_or(short)?;
@@ -33,6 +36,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<&'a [u8; N], DecodeError> {
         let short = DecodeError::Short { field, offset: self.offset, need: N, have: self.left.len() };
         let (taken, left) = self.left.split_first_chunk::<N>().ok_or(short)?;
@@ -41,12 +45,15 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
         self.array(field).map(|b| u16::from_be_bytes(*b))
     }
+    #[inline]
     pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         self.array(field).map(|b| u32::from_be_bytes(*b))
     }
+    #[inline]
     pub(crate) fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         self.array(field).map(|b| u64::from_be_bytes(*b))
     }
@@ -100,6 +107,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn f32s<const N: usize>(&mut self, field: &'static str) -> Result<[f32; N], DecodeError> {
         let mut values = [0.0; N];
         let bytes = self.bytes(4 * N, field)?;
@@ -114,6 +122,7 @@ impl<'a> Reader<'a> {
 pub(crate) struct Cut<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Cut<'a> {
+    #[inline]
     pub(crate) fn bytes(&mut self, count: usize) -> &'a [u8] {
         let (here, behind) = self.0.split_at(count);
         self.0 = behind;
@@ -125,6 +134,7 @@ impl<'a> Cut<'a> {
         until_zero(self.bytes(size))
     }
 
+    #[inline]
     pub(crate) fn take<T: Element<'a>>(&mut self) -> T {
         T::read(self.bytes(T::SIZE))
     }
@@ -154,21 +164,25 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    #[inline]
     pub(crate) fn new(left: &'a mut [u8]) -> Self {
         Self { left }
     }
 
     /// The next `count` bytes, for somebody else to write.
+    #[inline]
     pub(crate) fn room(&mut self, count: usize) -> &'a mut [u8] {
         let (here, left) = std::mem::take(&mut self.left).split_at_mut(count);
         self.left = left;
         here
     }
 
+    #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         self.room(bytes.len()).copy_from_slice(bytes);
     }
 
+    #[inline]
     pub(crate) fn item<'e, T: Element<'e>>(&mut self, item: &T) {
         item.write(self.room(T::SIZE));
     }
@@ -182,6 +196,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Whether every byte has been written.
+    #[inline]
     pub(crate) fn full(&self) -> bool {
         self.left.is_empty()
     }

@@ -40,6 +40,7 @@ impl Header {
     /// # Errors
     /// When there are fewer, when the version is neither 1 nor 2, when the type has no name or a name is
     /// not printable ASCII, when the body would be longer than `max_body`.
+    #[inline]
     pub fn decode(bytes: &[u8], max_body: usize) -> Result<Self, DecodeError> {
         let Some(bytes) = bytes.first_chunk::<HEADER_SIZE>() else {
             return Err(DecodeError::Short {
@@ -73,6 +74,7 @@ impl Header {
     }
 
     /// Writes the 58 bytes.
+    #[inline]
     pub fn encode(&self, out: &mut [u8; HEADER_SIZE]) {
         let mut out = Writer::new(out);
         out.put(match self.version {

@@ -60,6 +60,7 @@ impl<'a> Outgoing<'a> {
 ///
 /// # Errors
 /// What is wrong first; [`DecodeError::needs_more`] where the message is not all there.
+#[inline]
 pub fn decode(bytes: &[u8], max_body: usize) -> Result<Message<'_>, DecodeError> {
     decode_with(bytes, &DecodeOptions::strict(max_body))
 }
@@ -68,6 +69,7 @@ pub fn decode(bytes: &[u8], max_body: usize) -> Result<Message<'_>, DecodeError>
 ///
 /// # Errors
 /// As [`decode`].
+#[inline]
 pub fn decode_with<'a>(bytes: &'a [u8], options: &DecodeOptions) -> Result<Message<'a>, DecodeError> {
     decode_body(Header::decode(bytes, options.max_body)?, bytes.get(HEADER_SIZE..).unwrap_or(&[]), options)
 }
@@ -139,6 +141,7 @@ pub fn encoded_len(message: &Outgoing<'_>) -> Result<usize, EncodeError> {
 /// # Errors
 /// When `out` is too small, when something is longer than its length field can say, when version 1 should
 /// carry metadata, when a receiver would refuse the content. Nothing has been written then.
+#[inline]
 pub fn encode(message: &Outgoing<'_>, out: &mut [u8]) -> Result<usize, EncodeError> {
     encode_with(message, out, Checksum::Checked)
 }

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy)]
 pub struct Name<const N: usize> {
     bytes: [u8; N],
-    length: usize,
+    length: u8,
 }
 
 /// The message's type, as `TRANSFORM`.
@@ -26,7 +26,7 @@ impl<const N: usize> Name<N> {
         }
         let mut bytes = [0; N];
         bytes[..name.len()].copy_from_slice(name.as_bytes());
-        Ok(Self { bytes, length: name.len() })
+        Ok(Self { bytes, length: name.len() as u8 })
     }
 
     /// A name of the program itself.
@@ -44,18 +44,38 @@ impl<const N: usize> Name<N> {
             bytes[at] = from[at];
             at += 1;
         }
-        Self { bytes, length: from.len() }
+        Self { bytes, length: from.len() as u8 }
     }
 
     /// From the wire. Bytes after the first zero are taken as zeros: some senders leave old ones there.
+    #[inline]
     pub(crate) fn from_wire(field: &'static str, offset: usize, wire: &[u8; N]) -> Result<Self, DecodeError> {
+        let (words, odd) = wire.as_chunks::<4>();
+        let (mut length, mut ended, mut behind) = (0_u8, !odd.is_empty(), u32::from(!odd.is_empty()));
+        for word in words {
+            let word = u32::from_le_bytes(*word);
+            if ended {
+                behind |= word;
+                continue;
+            }
+            // Bits of the printable bytes in front: 32 where all four are.
+            let bits = not_printable(word).trailing_zeros() & !7;
+            length += (bits / 8) as u8;
+            (ended, behind) = (bits < 32, word.checked_shr(bits).unwrap_or(0));
+        }
+        if behind == 0 { Ok(Self { bytes: *wire, length }) } else { Self::from_any(field, offset, wire) }
+    }
+
+    /// The same for a name that is followed by more than zeros, or is none.
+    #[cold]
+    fn from_any(field: &'static str, offset: usize, wire: &[u8; N]) -> Result<Self, DecodeError> {
         let length = wire.iter().position(|b| *b == 0).unwrap_or(N);
         if let Some(at) = wire[..length].iter().position(|b| !printable(*b)) {
             return Err(DecodeError::Name { field, offset: offset + at, value: wire[at] });
         }
         let mut bytes = [0; N];
         bytes[..length].copy_from_slice(&wire[..length]);
-        Ok(Self { bytes, length })
+        Ok(Self { bytes, length: length as u8 })
     }
 
     /// As [`Self::from_wire`], of at most `N` bytes.
@@ -80,7 +100,7 @@ impl<const N: usize> Name<N> {
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Printable ASCII by construction, so this is always the text.
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or("")
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or("")
     }
 
     /// Whether there is no name.
@@ -88,6 +108,29 @@ impl<const N: usize> Name<N> {
     pub const fn is_empty(&self) -> bool {
         self.length == 0
     }
+}
+
+impl Name<12> {
+    /// The name as one number, by which types are told apart.
+    pub(crate) const fn key(&self) -> u128 {
+        let mut key = 0;
+        let mut at = 0;
+        while at < 12 {
+            key = key << 8 | self.bytes[at] as u128;
+            at += 1;
+        }
+        key
+    }
+}
+
+const _: () = assert!(u8::MAX as usize > 20, "a name's length fits a byte");
+
+/// The highest bit of each byte that is not printable ASCII; no byte carries into the next, 0x7F + 0x60 being 0xDF.
+const fn not_printable(word: u32) -> u32 {
+    let low = word & 0x7F7F_7F7F;
+    let from_space = low + 0x6060_6060;
+    let delete = low + 0x0101_0101;
+    (!from_space | delete | word) & 0x8080_8080
 }
 
 const fn printable(byte: u8) -> bool {
@@ -127,6 +170,29 @@ mod tests {
         let why = DeviceName::new("StylusTipToReference1").expect_err("21 bytes");
         assert!(why.to_string().contains("1 to 20 bytes"), "{why}");
         assert!(TypeName::new("").is_err() && TypeName::new("NaÏve").is_err() && TypeName::new("A\0B").is_err());
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_told_apart() {
+        for at in 0..20 {
+            for value in 0..=255_u8 {
+                let mut wire = *b"StylusTipToReference";
+                wire[at] = value;
+                let taken = DeviceName::from_wire("DEVICE_NAME", 14, &wire).map(|name| name.as_str().to_owned());
+                match value {
+                    0 => assert_eq!(taken.as_deref(), Ok(&"StylusTipToReference"[..at])),
+                    b' '..=b'~' => assert_eq!(taken.map(String::into_bytes), Ok(wire.to_vec())),
+                    _ => assert_eq!(taken, Err(DecodeError::Name { field: "DEVICE_NAME", offset: 14 + at, value })),
+                }
+                let mut short = [0; 12];
+                short[..at.min(12)].fill(b'A');
+                if at < 12 {
+                    short[at] = value;
+                    let taken = TypeName::from_wire("TYPE", 2, &short).is_ok();
+                    assert_eq!(taken, value == 0 || printable(value), "{value} at {at}");
+                }
+            }
+        }
     }
 
     #[test]

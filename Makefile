@@ -12,7 +12,7 @@
 #   make register-tables every table about registration, brain shift and the ladder, written anew: some hours
 #   make bench-register-env  their libraries, in an environment of their own (about 2 GB)
 #   make bench-cuda  the network and our kernels on a GPU, beside the processor
-#   make fuzz        every fuzz target for FUZZ_SECONDS (60)
+#   make fuzz        every fuzz target for FUZZ_SECONDS (60); starts from what is kept, writes to corpus/
 #   make screenshot  docs/display.png from a real run
 #   make deny        licences, advisories, sources (installs cargo-deny if it is missing)
 #   make docs        API documentation
@@ -144,7 +144,9 @@ fuzz:
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	@for dir in $$(find . -path ./target -prune -o -type d -name fuzz -print); do \
 	  for target in $$($(CARGO) fuzz list --fuzz-dir $$dir); do \
-	    $(CARGO) +nightly fuzz run --fuzz-dir $$dir $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	    mkdir -p $$dir/corpus/$$target; \
+	    $(CARGO) +nightly fuzz run --fuzz-dir $$dir $$target $$dir/corpus/$$target \
+	      $$(ls -d $$dir/kept/$$target 2>/dev/null) -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	  done; \
 	done
 

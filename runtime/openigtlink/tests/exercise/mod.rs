@@ -52,6 +52,59 @@ pub fn bytes(bytes: &[u8], options: &DecodeOptions) -> bool {
     true
 }
 
+/// The types whose contents are understood, and one of others.
+const TYPES: [&str; 32] = [
+    "TRANSFORM",
+    "POSITION",
+    "QTRANS",
+    "TDATA",
+    "QTDATA",
+    "IMAGE",
+    "IMGMETA",
+    "LBMETA",
+    "COLORT",
+    "POINT",
+    "TRAJ",
+    "POLYDATA",
+    "STATUS",
+    "STRING",
+    "CAPABILITY",
+    "SENSOR",
+    "NDARRAY",
+    "COMMAND",
+    "RTS_COMMAND",
+    "BIND",
+    "VIDEO",
+    "VIDEOMETA",
+    "GET_IMAGE",
+    "STT_TDATA",
+    "STT_QTDATA",
+    "STT_VIDEO",
+    "GET_BIND",
+    "STT_BIND",
+    "STP_TDATA",
+    "RTS_TDATA",
+    "RTS_BIND",
+    "WEATHER",
+];
+
+/// Bytes as the content of the type that the first of them picks; its highest bit picks header version 2.
+pub fn body(bytes: &[u8]) {
+    let Some((pick, content)) = bytes.split_first() else { return };
+    let wire = framed(1 + (pick >> 7), TYPES[usize::from(*pick) % TYPES.len()].as_bytes(), content);
+    for options in WAYS {
+        self::bytes(&wire, &options);
+    }
+}
+
+/// A whole message as [`body`] takes it: its content behind the number of its type.
+pub fn seed(wire: &[u8]) -> Option<Vec<u8>> {
+    let name = wire.get(2..14)?;
+    let pick = TYPES.iter().position(|kind| name.iter().copied().eq(kind.bytes().chain([0; 12]).take(12)))? as u8;
+    let version = (wire[1] - 1) << 7;
+    Some([&[pick | version], wire.get(HEADER_SIZE..)?].concat())
+}
+
 /// The same bytes as a stream, in pieces whose sizes they say themselves; memory stays bounded.
 pub fn stream(bytes: &[u8], options: DecodeOptions) {
     let mut framer = Framer::with_options(options);

@@ -6,9 +6,10 @@
 
 use bregma_openigtlink::{
     Ask, Attribute, Attributes, Bind, Cells, Child, ColorIndex, ColorTable, Colors, Command, Content, Coordinates,
-    DeviceName, Endian, Entry, Image, ImageMeta, LabelMeta, List, Meaning, NdArray, Orientation, Outgoing, Part, Point,
-    PolyData, Position, ScalarType, Sensor, Status, Text, Timestamp, Tool, ToolKind, Trajectory, TrajectoryKind,
-    Transform, TurnedTool, TypeName, Unit, Values, Version, Video, VideoMeta, Wanted, encode, encoded_len,
+    DeviceName, Endian, Entry, HEADER_SIZE, Image, ImageMeta, LabelMeta, List, Meaning, NdArray, Orientation, Outgoing,
+    Part, Point, PolyData, Position, ScalarType, Sensor, Status, Text, Timestamp, Tool, ToolKind, Trajectory,
+    TrajectoryKind, Transform, TurnedTool, TypeName, Unit, Values, Version, Video, VideoMeta, Wanted, crc64, encode,
+    encoded_len,
 };
 
 /// Number of kinds.
@@ -362,4 +363,35 @@ pub fn message(kind: usize, seed: u64) -> Vec<u8> {
         encode(&message, &mut wire).expect("can be sent");
         wire
     })
+}
+
+/// A message of any kind that was damaged: bytes changed, cut, doubled or made extreme; half of the time its length
+/// and CRC are made right again, so that the damage is seen by what is behind the header.
+pub fn damaged(dice: &mut Dice) -> Vec<u8> {
+    let mut wire = message(dice.below(KINDS), dice.next().into());
+    for _ in 0..dice.below(5) {
+        if wire.is_empty() {
+            break;
+        }
+        let at = dice.below(wire.len());
+        match dice.below(8) {
+            0..=2 => wire[at] = dice.byte(),
+            3 => wire[at] ^= 1 << dice.below(8),
+            4 => wire[at] = [0, 1, 0x7F, 0x80, 0xFF][dice.below(5)],
+            5 => wire.truncate(at),
+            6 => wire.insert(at, dice.byte()),
+            // Four bytes as one large or small number.
+            _ => {
+                let number = [0, 1, u32::MAX, u32::MAX / 2, 1 << 31, 65_536][dice.below(6)];
+                wire.iter_mut().skip(at).zip(number.to_be_bytes()).for_each(|(byte, new)| *byte = new);
+            }
+        }
+    }
+    if dice.below(2) == 0 && wire.len() >= HEADER_SIZE {
+        let body = &wire[HEADER_SIZE..];
+        let (length, crc) = ((body.len() as u64).to_be_bytes(), crc64(body).to_be_bytes());
+        wire[42..50].copy_from_slice(&length);
+        wire[50..58].copy_from_slice(&crc);
+    }
+    wire
 }

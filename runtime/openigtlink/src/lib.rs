@@ -1,7 +1,8 @@
 //! OpenIGTLink: the protocol that surgical trackers and imaging workstations speak.
 //!
-//! Header versions 1 and 2 (protocol versions 1 to 3), message types TRANSFORM, POSITION, STATUS and
-//! STRING; any other type is framed, its CRC checked, and handed on as bytes ([`Content::Other`]).
+#![doc = include_str!("../README.md")]
+//!
+//! # On the wire
 //!
 //! ```text
 //! 0   2          14              34         42         50       58
@@ -11,16 +12,16 @@
 //! body, version 2: extended header | content | metadata index | metadata
 //! ```
 //!
-//! Everything on the wire is big-endian. **Units:** TRANSFORM and POSITION are millimetres by the
-//! protocol; in which frame is between sender and receiver. **Allocation:** [`decode`] borrows from the
-//! bytes it is given and allocates nothing; [`encode`] writes into the caller's buffer and allocates
-//! nothing; a [`Framer`] holds one buffer, at most a header and `max_body` long, that grows only with
-//! bytes that have arrived. **Invariants:** every length is checked before anything is sliced by it; no
-//! input makes this crate panic. **Not protected against:** a sender that lies. There is no encryption
-//! and no authentication, and a CRC is no signature.
+//! Everything is big-endian, but for the voxels of an IMAGE, which say so themselves. **Units:** places are
+//! millimetres by the protocol; in which frame is between sender and receiver, but for IMAGE and VIDEO ([`Grid`]).
+//! **Allocation:** [`decode`] borrows from the bytes it is given and allocates nothing; [`encode`] writes into the
+//! caller's buffer and allocates nothing; a [`Framer`] holds one buffer, at most a header and `max_body` long, that
+//! grows only with bytes that have arrived. **Invariants:** every length is checked before anything is sliced by it;
+//! no input makes this crate panic; what was decoded strictly can be encoded again. **Not protected against:** a
+//! sender that lies. There is no encryption and no authentication, and a CRC is no signature.
 //!
-//! Source: the protocol description at openigtlink.org (header, extended header, metadata and the message
-//! types' own pages), and ECMA-182 for the CRC.
+//! Sources: the protocol description at openigtlink.org (header, extended header, metadata and the message types' own
+//! pages), the headers of the C++ library for what that leaves open, and ECMA-182 for the CRC.
 
 mod attributes;
 mod bind;

@@ -52,9 +52,10 @@ mod text;
 mod timestamp;
 mod tools;
 mod video;
+mod wanted;
 
 pub use attributes::{Attribute, Attributes, Meaning};
-pub use bind::{Bind, Child, Wanted};
+pub use bind::{Bind, Child};
 pub use cells::Cells;
 pub use colors::{ColorIndex, ColorTable, Colors};
 pub use content::Content;
@@ -81,6 +82,7 @@ pub use text::{Command, Status, Text};
 pub use timestamp::Timestamp;
 pub use tools::{Tool, ToolKind, TurnedTool};
 pub use video::Video;
+pub use wanted::Wanted;
 
 /// Character encodings by their IANA MIBenum, as STRING and metadata carry them.
 pub mod encoding {

@@ -10,12 +10,12 @@
 //! STT_BIND:               interval u64, as a timestamp | nothing for all children, or the list of those wanted
 //! ```
 
-use crate::bind::Wanted;
 use crate::error::{DecodeError, EncodeError};
 use crate::fields::{Reader, Writer, text_fits, until_zero};
 use crate::names::TypeName;
 use crate::options::Peer;
 use crate::timestamp::Timestamp;
+use crate::wanted::Wanted;
 
 const COORDINATES: usize = 32;
 
@@ -33,29 +33,9 @@ pub enum Verb {
 }
 
 /// What follows the verb, in the protocol's own abbreviations.
-const SUBJECTS: [&str; 22] = [
-    "TRANS",
-    "POSITION",
-    "QTRANS",
-    "QTDATA",
-    "TDATA",
-    "IMAGE",
-    "IMGMETA",
-    "LBMETA",
-    "POINT",
-    "POLYDATA",
-    "TRAJ",
-    "STATUS",
-    "CAPABIL",
-    "STRING",
-    "SENSOR",
-    "NDARRAY",
-    "COLORT",
-    "BIND",
-    "VIDEO",
-    "VMETA",
-    "COMMAND",
-    "TRANSFORM",
+const SUBJECTS: [&str; 21] = [
+    "TRANS", "POSITION", "QTRANS", "QTDATA", "TDATA", "IMAGE", "IMGMETA", "LBMETA", "POINT", "POLYDATA", "TRAJ",
+    "STATUS", "CAPABIL", "STRING", "SENSOR", "NDARRAY", "COLORT", "BIND", "VIDEO", "VMETA", "COMMAND",
 ];
 
 impl Verb {

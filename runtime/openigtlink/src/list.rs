@@ -200,11 +200,13 @@ macro_rules! numbers {
         impl Sealed for $number {}
         impl<'a> Element<'a> for $number {
             const SIZE: usize = size_of::<$number>();
+            #[inline]
             fn read(wire: &'a [u8]) -> Self {
                 let mut bytes = [0; size_of::<$number>()];
                 bytes.copy_from_slice(wire);
                 Self::from_be_bytes(bytes)
             }
+            #[inline]
             fn write(&self, wire: &mut [u8]) {
                 wire.copy_from_slice(&self.to_be_bytes());
             }
@@ -216,9 +218,11 @@ numbers!(u8, i8, u16, i16, u32, i32, u64, f32, f64);
 impl<T: Sealed, const N: usize> Sealed for [T; N] {}
 impl<'a, T: Element<'a>, const N: usize> Element<'a> for [T; N] {
     const SIZE: usize = T::SIZE * N;
+    #[inline]
     fn read(wire: &'a [u8]) -> Self {
         std::array::from_fn(|at| T::read(&wire[at * T::SIZE..(at + 1) * T::SIZE]))
     }
+    #[inline]
     fn write(&self, wire: &mut [u8]) {
         self.iter().zip(wire.chunks_exact_mut(T::SIZE)).for_each(|(item, wire)| item.write(wire));
     }

@@ -6,6 +6,7 @@
 
 use crate::error::DecodeError;
 use crate::fields::{Reader, Writer};
+use crate::list::Element;
 
 /// Twelve numbers.
 pub(crate) const TRANSFORM_SIZE: usize = 48;
@@ -41,17 +42,18 @@ pub enum Orientation {
 }
 
 impl Transform {
+    #[inline]
     pub(crate) fn decode(mut fields: Reader<'_>) -> Result<Self, DecodeError> {
         let (offset, size) = (fields.offset, fields.left());
         if size != TRANSFORM_SIZE {
             let right = "twelve 32-bit numbers, 48 bytes, are needed";
             return Err(DecodeError::Value { field: "size of TRANSFORM's content", offset, value: size as u64, right });
         }
-        let mut columns = [[0.0; 3]; 4];
-        columns.as_flattened_mut().copy_from_slice(&fields.f32s::<12>("TRANSFORM")?);
-        Ok(Self { columns })
+        let bytes = fields.array::<TRANSFORM_SIZE>("TRANSFORM")?;
+        Ok(Self { columns: Element::read(bytes) })
     }
 
+    #[inline]
     pub(crate) fn encode(&self, out: &mut Writer<'_>) {
         out.item(&self.columns);
     }

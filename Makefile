@@ -11,6 +11,7 @@
 #   make bench-register register-tables  registrations beside other people's: docs/registration-bench.md
 #   make register-tables every table about registration, brain shift and the ladder, written anew: some hours
 #   make bench-register-env  their libraries, in an environment of their own (about 2 GB)
+#   make bench-openigtlink  our codec beside the C++ library and crates.io's openigtlink-rust, in one run
 #   make bench-cuda  the network and our kernels on a GPU, beside the processor
 #   make fuzz        every fuzz target for FUZZ_SECONDS (60); starts from what is kept, writes to corpus/
 #   make screenshot  docs/display.png from a real run
@@ -19,7 +20,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build setup peers lint bench bench-peers bench-peers-env bench-register bench-register-env register-tables bench-cuda fuzz screenshot deny docs
+.PHONY: help demo test build setup peers lint bench bench-peers bench-peers-env bench-register bench-register-env register-tables bench-openigtlink bench-cuda fuzz screenshot deny docs
 
 CARGO ?= cargo
 BREGMA := target/release/bregma
@@ -135,6 +136,11 @@ bench-register-env:
 	-$(call install,python3-venv libgomp1 libx11-6 libgl1)
 	-@target/register-peers/bin/python -c "import open3d, SimpleITK, sksurgerycalibration, sksurgerycore" 2>/dev/null || { \
 	  python3 -m venv target/register-peers && target/register-peers/bin/pip install -q $(REGISTER_PEERS); }
+
+# In a workspace of its own: what openigtlink-rust depends on is no part of the project.
+bench-openigtlink:
+	$(call install,g++ libopenigtlink-dev)
+	cd runtime/openigtlink/peers && $(CARGO) bench
 
 bench-cuda: setup
 	$(CARGO) bench -p bregma-perception --features cuda --bench cuda

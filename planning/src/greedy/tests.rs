@@ -227,13 +227,13 @@ fn a_lobe_under_the_wall_is_removed_from_the_other_side_of_the_opening_for_littl
     for &i in &lobe {
         world.core[i] = true;
     }
-    let lobe_ml = lobe.len() as f64 * world.grid.voxel_ml();
     let mut theatre = Theatre::new(world);
     theatre.play(&Answer::Play, 400);
     let left = lobe.iter().filter(|i| theatre.world.core[**i]).count();
     assert!(left * 4 <= lobe.len(), "{left} of {} voxels are left", lobe.len());
     let healthy_ml = theatre.world.healthy_cut as f64 * theatre.world.grid.voxel_ml();
-    assert!(healthy_ml <= 0.28 + lobe_ml, "{healthy_ml:.2} mL of healthy tissue for {lobe_ml:.2} mL of core");
+    // What a success may have cut beside the core.
+    assert!(healthy_ml <= 1.0, "{healthy_ml:.2} mL of healthy tissue");
     let tilted = theatre.plans.iter().any(|plan| match &plan.proposal {
         Proposal::Motions(motions) => motions[0].waypoints.iter().any(|w| {
             let (tip, z) = (at(&w.patient_from_tip), w.patient_from_tip.z_axis());

@@ -53,6 +53,12 @@ codes!(check_code, check, Check {
     ForbiddenClearance = 12,
     Indentation = 13,
     Retract = 14,
+    JointJerk = 15,
+    Singularity = 16,
+    TissueForce = 17,
+    TissueStrain = 18,
+    CutSeen = 19,
+    Roof = 20,
 });
 
 /// By [`Reason::code`].
@@ -74,7 +80,7 @@ mod tests {
         for value in Check::ALL {
             assert_eq!(check("check", check_code(value)), Ok(value));
         }
-        for code in [0, 15, 255] {
+        for code in [0, 21, 255] {
             let why = Why::UnknownCode(u64::from(code));
             assert_eq!(check("check", code), Err(Refused::new("check", why)));
         }

@@ -819,11 +819,23 @@ pub enum Check {
     Retract,
     /// The plan itself is well formed.
     WellFormed,
+    /// Joint jerk limits.
+    JointJerk,
+    /// How far the arm stays from postures in which some motion of the flange needs joints of any speed.
+    Singularity,
+    /// What presses on tissue by that depth, by a compliance model.
+    TissueForce,
+    /// How far tissue is stretched by it, by the same model.
+    TissueStrain,
+    /// Only wall that was seen lately is cut.
+    CutSeen,
+    /// No tissue is left hanging over what is removed.
+    Roof,
 }
 
 impl Check {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::WellFormed,
         Self::SceneFresh,
         Self::TipFresh,
@@ -832,11 +844,17 @@ impl Check {
         Self::JointPosition,
         Self::JointSpeed,
         Self::JointAcceleration,
+        Self::JointJerk,
+        Self::Singularity,
         Self::TipSpeed,
         Self::SelfCollision,
         Self::RimClearance,
         Self::ForbiddenClearance,
         Self::Indentation,
+        Self::TissueForce,
+        Self::TissueStrain,
+        Self::CutSeen,
+        Self::Roof,
         Self::Retract,
     ];
 
@@ -851,11 +869,17 @@ impl Check {
             Self::JointPosition => ("distance to a joint's limit", "rad"),
             Self::JointSpeed => ("joint speed", "share of limit"),
             Self::JointAcceleration => ("joint acceleration", "share of limit"),
+            Self::JointJerk => ("joint jerk", "share of limit"),
+            Self::Singularity => ("least motion of the flange for a turn of the joints", "mm/rad"),
             Self::TipSpeed => ("tip speed", "share of limit"),
             Self::SelfCollision => ("clearance of the arm from itself", "mm"),
             Self::RimClearance => ("clearance from the skull and the craniotomy's rim", "mm"),
             Self::ForbiddenClearance => ("clearance from a forbidden region", "mm"),
             Self::Indentation => ("depth pressed into tissue with the energy off", "mm"),
+            Self::TissueForce => ("force on tissue", "mN"),
+            Self::TissueStrain => ("strain of tissue", "share"),
+            Self::CutSeen => ("time since the wall that is cut was seen", "s"),
+            Self::Roof => ("reach of the cut under tissue that stays", "mm"),
             Self::Retract => ("checks that the retract path fails", "checks"),
             Self::WellFormed => ("faults in the plan's form", "faults"),
         }

@@ -270,6 +270,32 @@ impl Patient {
         (0..truth.grid.len()).filter(move |i| wanted(truth.labels[*i])).map(|i| truth.grid.centre(truth.grid.voxel(i)))
     }
 
+    /// Centres of all voxels of 1 mm about the tumour that hold eloquent tissue, at rest. Ground truth, for scoring.
+    pub fn eloquent_voxels(&self) -> impl Iterator<Item = Point3<f64>> {
+        let truth = &self.truth;
+        (0..truth.grid.len()).filter(|i| truth.eloquent[*i] > 0).map(|i| truth.grid.centre(truth.grid.voxel(i)))
+    }
+
+    /// Centres of all voxels of 1 mm within a distance of the craniotomy's middle that are bone with dura, what was sawn out
+    /// taken away. Ground truth, for scoring.
+    pub fn bone_voxels(&self, within_mm: f64) -> impl Iterator<Item = Point3<f64>> {
+        let (grid, hole) = (&self.head.grid, self.craniotomy);
+        let [xs, ys, zs] = grid.around(&hole.centre, within_mm);
+        let bone = move |at: &Point3<f64>| {
+            let off = at - hole.centre;
+            let along = off.dot(&hole.outward);
+            let sawn = along > -40.0 && (off - hole.outward * along).norm() <= hole.radius_mm;
+            let above = -self.head.depth_mm(at);
+            off.norm() <= within_mm && !sawn && (SKULL_INNER_MM..SKULL_OUTER_MM).contains(&above)
+        };
+        zs.flat_map(move |k| {
+            let xs = xs.clone();
+            ys.clone().flat_map(move |j| xs.clone().map(move |i| [i, j, k]))
+        })
+        .map(move |v| grid.centre(v))
+        .filter(bone)
+    }
+
     /// Every piece of every vessel with its kind, whether a scan shows it or not, for reports.
     pub fn vessels(&self) -> impl Iterator<Item = (VesselKind, &Capsule)> {
         self.branches.iter().map(|b| b.kind).zip(&self.vessels)

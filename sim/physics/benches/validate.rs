@@ -2,7 +2,7 @@
 
 use bregma_core::flow::{Energy, GateState, Motion};
 use bregma_core::stage::Stage;
-use bregma_core::time::Duration;
+use bregma_core::time::{Clock, Duration, RealClock};
 use bregma_physics::{self, Limits, Validate, ValidateOut};
 use criterion::{Criterion, criterion_group, criterion_main};
 use phantom::{NOW, Phantom, ball, down, scene, stamp, to};
@@ -12,6 +12,9 @@ use std::sync::Arc;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../src/tests/phantom.rs"]
 mod phantom;
+
+/// Validations of which the tail is told.
+const TIMES: u64 = 300;
 
 fn validator(phantom: &Phantom) -> Validate {
     Validate::new(phantom.arm.clone(), phantom.mount, Limits::usual()).expect("a mount")
@@ -34,10 +37,25 @@ fn time(c: &mut Criterion, name: &str, phantom: &Phantom, motion: Motion) {
             assert!(out.approved.is_some());
         });
     });
+    // The tail, and what the physics engine does for it.
+    let (clock, before) = (RealClock::start(), validate.engine_steps());
+    let mut times: Vec<f64> = (0..TIMES)
+        .map(|n| {
+            let from = clock.now();
+            input.scene.set(number + n, Arc::clone(&scenes[n as usize % 2]));
+            validate.step(NOW, black_box(&input), &mut out).expect("whole");
+            clock.now().since(from).map_or(0.0, Duration::millis_f64)
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let (median, tail) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    let steps = (validate.engine_steps() - before) / TIMES;
     if let Some(approved) = &out.approved {
         let record = approved.record();
         let (path, retract) = (record.path.length(), record.retract.length());
-        eprintln!("{name}: path {path}, retract {retract}");
+        eprintln!(
+            "{name}: path {path}, retract {retract}; median {median:.1} ms, p99 {tail:.1} ms, {steps} rapier steps"
+        );
     }
 }
 

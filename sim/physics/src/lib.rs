@@ -5,7 +5,7 @@
 //!                                                                                │
 //! Scene, Anatomy ─► obstacles (cubes: exact distances) ─► sweep: clearances ◄────┤
 //!                └► world (rapier3d at 100 Hz): second look ◄────────────────────┘
-//! all 14 checks pass, for the path and its retract path ─► Approved
+//! all 20 checks pass, for the path and its retract path ─► Approved
 //! a new scene ─► withdraw: does what remains of the path still hold?
 //! ```
 //!
@@ -17,6 +17,7 @@
 
 mod approved;
 mod cubes;
+mod cut;
 mod form;
 mod limits;
 mod obstacles;
@@ -26,6 +27,7 @@ mod segment;
 mod sweep;
 mod trial;
 mod validate;
+mod way_out;
 mod withdraw;
 mod words;
 mod world;
@@ -37,6 +39,7 @@ pub use obstacles::{BLOCK_MM, Malformed};
 pub use profile::PERIOD;
 pub use sweep::{ALONG_MM, EXACT_BELOW_MM, FAR_MM};
 pub use validate::{MountRefused, PLANS_MAX, Validate, ValidateFault, ValidateIn, ValidateOut};
+pub use way_out::OUTWARD_LEAST;
 pub use words::{asks_for_more, words};
 pub use world::RATE_HZ;
 

@@ -67,6 +67,10 @@ limits! {
     joint_speed_share = 0.8, 0.05..=1.0, "share", "ours: a controller trips at 1";
     /// Largest share of a joint's acceleration limit.
     joint_acceleration_share = 0.8, 0.05..=1.0, "share", "ours: likewise";
+    /// Largest share of a joint's jerk limit.
+    joint_jerk_share = 0.8, 0.05..=1.0, "share", "ours: likewise";
+    /// Least motion of the flange for a radian of the joints together, a radian of its turn weighed like 300 mm.
+    dexterity_mm = 30.0, 1.0..=200.0, "mm/rad", "ours: the fastest free motion, 50 mm/s, then needs 1.7 rad/s at most, which is what the slowest joint may do";
     /// Highest speed of the energised tip.
     cut_mm_s = 5.0, 0.1..=5.0, "mm/s", "cutting at most 2 to 5 mm/s";
     /// Highest speed of the tip deeper than the craniotomy's rim.
@@ -89,6 +93,18 @@ limits! {
     forbidden_mm = 1.0, 0.0..=10.0, "mm", "ultrasonic aspirator: effect 1 to 2 mm from contact";
     /// Deepest press into tissue with the energy off.
     indentation_mm = 2.0, 0.1..=5.0, "mm", "indentation of 2 mm with a 1 mm punch on 3 kPa is 16 mN; strain at most 20 %";
+    /// So many standard deviations of the rigid error, along one axis, count as pressed.
+    press_sigmas = 0.0, 0.0..=3.0, "sigmas", "ours: 1 is right by the validator's table; 0 as long as planners keep only the shaft's axis in the open, which then presses by 1 to 2 mm";
+    /// How stiff tissue is.
+    stiffness_kpa = 3.0, 0.5..=20.0, "kPa", "Young's modulus of brain tissue at small strain, 1 to 3 kPa";
+    /// Largest force on tissue, of the instrument's round end pressed in by the indentation.
+    force_mn = 20.0, 1.0..=100.0, "mN", "2 mm by a shaft of 2.5 mm on 3 kPa; its mean pressure is then 4 kPa, 30 mmHg, the most that retractors may press";
+    /// Largest strain of tissue under the instrument.
+    strain_share = 0.2, 0.02..=0.5, "share", "indentation of 2 mm with a 1 mm punch on 3 kPa is 16 mN; strain at most 20 %";
+    /// Longest time since the wall that is cut was seen.
+    seen_s = 255.0, 1.0..=255.0, "s", "ours: 255 is the scene's longest, and means never; see LIMITS.md";
+    /// Longest reach of a cut under tissue that stays.
+    roof_mm = 5.0, 0.5..=10.0, "mm", "ours: what is held on one side only sinks or tears; two diameters of the shaft";
     /// How far from its middle the energised tip removes tissue.
     removal_mm = 2.0, 0.0..=3.0, "mm", "ultrasonic aspirator: bore about 2 mm, effect 1 to 2 mm from contact";
     /// Longest motion of any point of the instrument between two samples of the clearance checks.

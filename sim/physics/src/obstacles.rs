@@ -7,13 +7,14 @@
 //! | forbidden | the scene's FORBIDDEN voxels | nothing: the scene has done so |
 //! | eloquent | the anatomy's eloquent labels *outside* the fine region, where they are now | the whole error budget |
 //! | vessels | the anatomy's capsules, where they are now | the rigid part, and what the shift of each may be wrong by |
-//! | tissue | BRAIN voxels that are not CAVITY; outside the fine region, what is deeper than the entry and not in the corridor | nothing |
+//! | tissue | BRAIN voxels that are not CAVITY; outside the fine region, what is deeper than the entry and not in the corridor | `press_sigmas` of the rigid part along one axis, rigid/√3: a press has one direction |
 //!
 //! A region map finer than [`BLOCK_MM`] is reduced to blocks of at least that size; a block that holds any
 //! labelled voxel is labelled. **Units:** mm, patient LPS. **Allocation:** when a grid's size changes.
 //! **Not protected against:** what neither message holds: vessels that no scan shows, drapes, people.
 
 use crate::cubes::{Cubes, EDGE_MAX};
+use crate::cut::Wall;
 use bregma_core::brain_shift::BrainShift;
 use bregma_core::flow::{Anatomy, Capsule, Corridor, Craniotomy, RegionKind, Scene, voxel};
 use bregma_core::grid::Grid;
@@ -80,6 +81,8 @@ pub(crate) struct Obstacles {
     pub eloquent: Cubes,
     pub forbidden: Cubes,
     pub tissue: Tissue,
+    /// What was seen of it.
+    pub wall: Wall,
     pub vessels: Vec<Vessel>,
     pub craniotomy: Craniotomy,
     /// Where it is now.
@@ -105,6 +108,7 @@ impl Obstacles {
             eloquent: Cubes::default(),
             forbidden: Cubes::default(),
             tissue: Tissue::default(),
+            wall: Wall::default(),
             vessels: Vec::new(),
             craniotomy: anatomy.craniotomy,
             corridor: anatomy.corridor,
@@ -145,8 +149,10 @@ impl Obstacles {
     /// A new scene; fields whose voxels are the same as before are kept.
     pub(crate) fn take_scene(&mut self, scene: &Scene) -> Result<(), Malformed> {
         grid_holds("the scene", &scene.grid, scene.state.len())?;
+        grid_holds("the scene's ages", &scene.grid, scene.seen_age_s.len())?;
         self.forbidden.fill(&scene.grid, scene.state.iter().map(|s| s & voxel::FORBIDDEN != 0));
         self.tissue.take(scene);
+        self.wall.take(&scene.state, &scene.seen_age_s);
         self.error_mm = scene.errors.total(&scene.shift).get();
         self.rigid_mm = scene.errors.rigid().get();
         self.shift.copy_from(&scene.shift);

@@ -327,12 +327,14 @@ impl Sweep {
         mut worst: Worst,
     ) -> Worst {
         let thick = mounted.mount.shaft_radius_mm + sample.slack_mm;
+        // A press has one direction; what the tip itself has removed lies where the tip was, whatever the registration.
+        let error_mm = limits.press_sigmas * obstacles.rigid_mm / 3.0_f64.sqrt();
         let shaft = sample.posture.shaft();
         let length = shaft.length();
         let mut s = 0.0;
         loop {
             let at = shaft.point(s);
-            let mut depth = thick - obstacles.off_tissue(&at);
+            let mut depth = thick + error_mm - obstacles.off_tissue(&at);
             if depth > worst.value && !self.removed.is_empty() {
                 let nearest = self.removed.iter().map(|p| (p - at).norm_squared()).fold(f64::INFINITY, f64::min).sqrt();
                 depth = depth.min(thick + nearest - limits.removal_mm);
@@ -355,7 +357,7 @@ fn outside_of(blocks: &Grid, fine: &Grid) -> impl Fn([usize; 3]) -> bool {
 
 /// Pairs of links that could meet: not neighbours, and not held apart by so short a link that their
 /// capsules overlap by design. Link `count` is handle and shaft.
-fn own_pairs(mounted: &Mounted, limits: &LimitValues) -> Vec<(usize, usize)> {
+pub(crate) fn own_pairs(mounted: &Mounted, limits: &LimitValues) -> Vec<(usize, usize)> {
     let n = mounted.arm.count();
     let rest = mounted.posture(&mounted.arm.rest());
     let between = |i: usize, j: usize| (i + 1..j).map(|k| rest.link(k).length()).sum::<f64>();
@@ -371,7 +373,7 @@ fn own_pairs(mounted: &Mounted, limits: &LimitValues) -> Vec<(usize, usize)> {
     pairs
 }
 
-fn own(mounted: &Mounted, pairs: &[(usize, usize)], sample: &Sample, worst: &mut Worst) {
+pub(crate) fn own(mounted: &Mounted, pairs: &[(usize, usize)], sample: &Sample, worst: &mut Worst) {
     let p = &sample.posture;
     for (i, j) in pairs {
         let link = p.link(*i);
@@ -386,6 +388,27 @@ fn own(mounted: &Mounted, pairs: &[(usize, usize)], sample: &Sample, worst: &mut
         } else {
             let (d, at) = link.distance(&p.link(*j));
             worst.least(d - off - radius, sample.knot, at);
+        }
+    }
+}
+
+/// Clearance of handle and links from the skull: of all that does not slide along the shaft's own line.
+pub(crate) fn along_skull(
+    mounted: &Mounted,
+    obstacles: &Obstacles,
+    sample: &Sample,
+    limits: &LimitValues,
+    worst: &mut Worst,
+) {
+    let p = &sample.posture;
+    let more = sample.slack_mm + obstacles.rigid_mm;
+    let handle = Some((p.handle(), limits.handle_radius_mm)).filter(|(line, _)| line.length() > 1.0);
+    let links = (0..p.count).map(|i| (p.link(i), mounted.arm.link_radius_mm()));
+    for (line, radius) in handle.into_iter().chain(links) {
+        if let Some((value, at)) =
+            along(&line, radius + more, &obstacles.skull, &|_| true, true, FAR_MM.min(worst.value))
+        {
+            worst.least(value, sample.knot, at);
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! **Units:** as in `Check::words`. **Allocation:** the path and its samples.
 
+use crate::cut::Cut;
 use crate::limits::LimitValues;
 use crate::obstacles::Obstacles;
 use crate::posture::Mounted;
 use crate::profile::TipCourse;
 use crate::sweep::{Clearances, Sample, Sweep, Worst, samples};
+use crate::way_out::{self, Shut};
 use crate::words::asks_for_more;
 use crate::world::{Touched, World};
 use bregma_core::arm::{Ik, Joints};
@@ -17,6 +19,27 @@ use nalgebra::Point3;
 
 /// Rounding of speeds taken from differences of positions: a thousandth of the limit.
 const SPEED_ROUNDING: f64 = 1e-3;
+/// Jerk is taken over so many knots, 20 ms, three times: from one knot to the next what inverse kinematics may leave, 1e-6 rad,
+/// would be 125 rad/s³ by itself; over five it is 1.
+const JERK_KNOTS: usize = 5;
+/// Dexterity is looked at after so much travel: it changes by a hundredth or so over that.
+const DEXTERITY_EVERY_MM: f64 = 2.0;
+/// Poisson's ratio of tissue that keeps its volume.
+const POISSON: f64 = 0.5;
+/// So many radii under a punch its displacement has fallen to a tenth: the depth that takes up the indentation.
+const DEPTH_RADII: f64 = 8.0;
+
+/// Force of a flat round punch of radius `a` pressed `δ` into an elastic half-space, mN: 2·E/(1 − ν²)·a·δ, of kPa and mm (I. N.
+/// Sneddon, *The relation between load and penetration in the axisymmetric Boussinesq problem*, 1965). A shaft's side presses
+/// less on each place: its contact is wider.
+fn force_mn(indentation_mm: f64, radius_mm: f64, stiffness_kpa: f64) -> f64 {
+    2.0 * stiffness_kpa / (1.0 - POISSON * POISSON) * radius_mm * indentation_mm
+}
+
+/// The mean strain under the same punch.
+fn strain(indentation_mm: f64, radius_mm: f64) -> f64 {
+    indentation_mm / (DEPTH_RADII * radius_mm)
+}
 
 /// What trying found.
 #[derive(Debug)]
@@ -54,6 +77,7 @@ pub(crate) struct Room<'a> {
     pub obstacles: &'a Obstacles,
     pub limits: &'a LimitValues,
     pub sweep: &'a mut Sweep,
+    pub cut: &'a mut Cut,
     pub world: &'a mut World,
 }
 
@@ -92,15 +116,61 @@ impl Room<'_> {
         let mut checks = self.kinematics(&path, &tips, &wanted);
         let found = self.sweep.measure(self.mounted, self.obstacles, &samples, &tips, self.limits);
         let Clearances { own, rim, forbidden, indentation } = found;
+        let (seen, roof) = self.cut.measure(self.obstacles, &tips, &path.energy, self.limits);
+        let dexterity = self.dexterity(&path, &samples);
+        let radius_mm = self.mounted.mount.shaft_radius_mm;
+        let of_indentation = |value: f64| Worst { value, ..indentation };
+        let force = of_indentation(force_mn(indentation.value, radius_mm, self.limits.stiffness_kpa));
+        let strain = of_indentation(strain(indentation.value, radius_mm));
         for (check, worst, limit) in [
+            (Check::Singularity, dexterity, self.limits.dexterity_mm),
             (Check::SelfCollision, own, self.limits.self_mm),
             (Check::RimClearance, rim, self.limits.rim_mm),
             (Check::ForbiddenClearance, forbidden, self.limits.forbidden_mm),
             (Check::Indentation, indentation, self.limits.indentation_mm),
+            (Check::TissueForce, force, self.limits.force_mn),
+            (Check::TissueStrain, strain, self.limits.strain_share),
+            (Check::CutSeen, seen, self.limits.seen_s),
+            (Check::Roof, roof, self.limits.roof_mm),
         ] {
             checks.push(judge(check, worst.value, limit, when(worst.knot), worst.at));
         }
         Tried { path: Some(path), samples, checks }
+    }
+
+    /// The first point of a path from which no way leads out.
+    pub(crate) fn shut(&self, path: &JointPath, samples: &[Sample]) -> Option<Shut> {
+        way_out::shut(self.mounted, self.obstacles, self.limits, path, samples)
+    }
+
+    fn dexterity(&self, path: &JointPath, samples: &[Sample]) -> Worst {
+        let mut worst = Worst::new(f64::INFINITY);
+        let mut due_mm = 0.0;
+        for (n, sample) in samples.iter().enumerate() {
+            if sample.travel_mm >= due_mm || n + 1 == samples.len() {
+                due_mm = sample.travel_mm + DEXTERITY_EVERY_MM;
+                let value = self.mounted.arm.dexterity_mm(&path.knots[sample.knot]);
+                worst.least(value, sample.knot, sample.posture.tip);
+            }
+        }
+        worst
+    }
+
+    /// Largest share of a joint's jerk limit.
+    fn jerk(&self, path: &JointPath, tips: &[Point3<f64>]) -> Worst {
+        let mut worst = Worst::new(0.0);
+        let over_s = path.period.secs_f64() * JERK_KNOTS as f64;
+        let last = path.knots.len() - 1;
+        // Rest before the first knot and after the last.
+        for end in 1..=last + 3 * JERK_KNOTS {
+            let knot = |back: usize| end.saturating_sub(back * JERK_KNOTS).min(last);
+            let [a, b, c, d] = [3, 2, 1, 0].map(|back| path.knots[knot(back)].as_slice());
+            for (j, limit) in self.mounted.arm.limits().iter().enumerate() {
+                let third = d[j] - 3.0 * c[j] + 3.0 * b[j] - a[j];
+                worst.most(third.abs() / over_s.powi(3) / limit.jerk_rad_s3, knot(2), tips[knot(2)]);
+            }
+        }
+        worst
     }
 
     fn kinematics(&self, path: &JointPath, tips: &[Point3<f64>], wanted: &[Point3<f64>]) -> Vec<CheckResult> {
@@ -140,6 +210,7 @@ impl Room<'_> {
             of(Check::JointPosition, &room, self.limits.joint_room_rad),
             of(Check::JointSpeed, &speed, self.limits.joint_speed_share),
             of(Check::JointAcceleration, &acceleration, self.limits.joint_acceleration_share),
+            of(Check::JointJerk, &self.jerk(path, tips), self.limits.joint_jerk_share),
             of(Check::TipSpeed, &tip_speed, 1.0 + SPEED_ROUNDING),
         ]
     }

@@ -11,6 +11,7 @@
 //! that is wrong by less than its error says; what no message holds.
 
 use crate::approved::Approved;
+use crate::cut::Cut;
 use crate::form::{FormFault, form};
 use crate::limits::{LimitValues, Limits};
 use crate::obstacles::{Malformed, Obstacles};
@@ -18,6 +19,7 @@ use crate::posture::Mounted;
 use crate::profile::{TipCourse, course};
 use crate::sweep::Sweep;
 use crate::trial::{Room, Tried, judge};
+use crate::way_out;
 use crate::withdraw::{Fate, Held};
 use crate::world::World;
 use bregma_core::arm::{ArmModel, Joints};
@@ -37,8 +39,6 @@ pub const PLANS_MAX: usize = 4;
 /// A retract path keeps to the speed inside the head until so far outside, mm: where the smoothing begins
 /// to speed up is then still outside.
 const CLEAR_OF_RIM_MM: f64 = 5.0;
-/// Least cosine between the way out along the shaft and the craniotomy's own direction: 78°.
-const OUTWARD_LEAST: f64 = 0.2;
 
 /// What the stage reads.
 #[derive(Debug)]
@@ -120,6 +120,7 @@ pub struct Validate {
     obstacles: Option<Obstacles>,
     anatomy: Digest,
     sweep: Sweep,
+    cut: Cut,
     world: World,
     sequence: Sequence,
     held: Option<Held>,
@@ -165,6 +166,7 @@ impl Validate {
             obstacles: None,
             anatomy: Digest::default(),
             sweep: Sweep::default(),
+            cut: Cut::default(),
             world,
             sequence: Sequence(0),
             held: None,
@@ -176,6 +178,12 @@ impl Validate {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Steps that the physics engine has taken so far, for reports.
+    #[must_use]
+    pub const fn engine_steps(&self) -> u64 {
+        self.world.steps
     }
 
     /// Where the tip is at these joint positions, by the arm's own account.
@@ -272,8 +280,14 @@ impl Validate {
         let Some(obstacles) = &self.obstacles else { return (None, checks) };
         let retract_course =
             before.retract.is_none().then(|| retract_course_from(&self.mounted, obstacles, &l, &start));
-        let mut room =
-            Room { mounted: &self.mounted, obstacles, limits: &l, sweep: &mut self.sweep, world: &mut self.world };
+        let mut room = Room {
+            mounted: &self.mounted,
+            obstacles,
+            limits: &l,
+            sweep: &mut self.sweep,
+            cut: &mut self.cut,
+            world: &mut self.world,
+        };
         let tried = room.try_course(&start, course);
         checks.extend_from_slice(&tried.checks);
         if !tried.passed() {
@@ -292,12 +306,21 @@ impl Validate {
             before.retract = Some(course.map_or_else(Tried::nothing, |course| room.try_course(&start, course)));
         }
         let from_start = before.retract.as_ref().map_or(1, Tried::failed);
+        // A motion may be stopped anywhere, and then the next one begins there.
+        let shut = tried.path.as_ref().and_then(|path| room.shut(path, &tried.samples));
         let out_of_end = out_of_end.filter(|_| from_start == 0);
         let way_out = out_of_end.as_ref().map(|(tried, _)| tried).or(before.retract.as_ref());
         let first = way_out.and_then(|r| r.checks.iter().find(|c| !c.passed));
-        let failed = from_start + out_of_end.as_ref().map_or(0, |(tried, _)| tried.failed());
+        let from_end = out_of_end.as_ref().map_or(0, |(tried, _)| tried.failed());
+        let failed = from_start + from_end + usize::from(shut.is_some());
         let mut result = judge(Check::Retract, failed as f64, 0.0, Duration::ZERO, None);
         (result.when, result.at) = match (&out_of_end, &tried.path) {
+            (_, Some(path))
+                if from_start + from_end == 0
+                    && let Some(shut) = shut =>
+            {
+                (Duration::from_nanos(path.period.nanos() * shut.knot as u64), Point::from_coordinates(shut.at).ok())
+            }
             (Some((_, at)), Some(path)) if failed > 0 => (path.length(), Point::from_coordinates(*at).ok()),
             _ => (first.map_or(Duration::ZERO, |c| c.when), first.and_then(|c| c.at)),
         };
@@ -395,7 +418,7 @@ fn retract_course_from(
         [(CLEAR_OF_RIM_MM.min(limits.outside_mm), limits.head_mm_s), (limits.outside_mm, limits.retract_mm_s)]
     {
         if depth > -outside_mm {
-            if rise < OUTWARD_LEAST {
+            if rise < way_out::OUTWARD_LEAST {
                 return None;
             }
             let to = at + back * ((depth + outside_mm) / rise);

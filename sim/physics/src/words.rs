@@ -7,7 +7,11 @@ use std::fmt::Write as _;
 #[must_use]
 pub const fn asks_for_more(check: Check) -> bool {
     match check {
-        Check::JointPosition | Check::SelfCollision | Check::RimClearance | Check::ForbiddenClearance => true,
+        Check::JointPosition
+        | Check::Singularity
+        | Check::SelfCollision
+        | Check::RimClearance
+        | Check::ForbiddenClearance => true,
         Check::WellFormed
         | Check::SceneFresh
         | Check::TipFresh
@@ -15,8 +19,13 @@ pub const fn asks_for_more(check: Check) -> bool {
         | Check::Reachable
         | Check::JointSpeed
         | Check::JointAcceleration
+        | Check::JointJerk
         | Check::TipSpeed
         | Check::Indentation
+        | Check::TissueForce
+        | Check::TissueStrain
+        | Check::CutSeen
+        | Check::Roof
         | Check::Retract => false,
     }
 }
@@ -27,7 +36,7 @@ pub const fn asks_for_more(check: Check) -> bool {
 pub fn words(result: &CheckResult) -> String {
     let (what, unit) = result.check.words();
     let digits = match unit {
-        "rad" | "share of limit" | "s" => 3,
+        "rad" | "share of limit" | "share" | "s" => 3,
         "faults" | "checks" => 0,
         _ => 1,
     };

@@ -83,6 +83,8 @@ pub(crate) struct World {
     voxels: [Option<Voxels>; 3],
     vessels: Vec<ColliderHandle>,
     shown: Vec<Capsule>,
+    /// Steps that the engine has taken.
+    pub steps: u64,
     /// The tip's own pose when the motion began is where its bodies begin.
     mounted: Mounted,
 }
@@ -135,6 +137,7 @@ impl World {
             voxels: [None, None, None],
             vessels: Vec::new(),
             shown: Vec::new(),
+            steps: 0,
             mounted: mounted.clone(),
         }
     }
@@ -247,6 +250,7 @@ impl World {
             if last != Some(joints) {
                 let tip = self.put(&joints, last.is_none());
                 self.world.step();
+                self.steps += 1;
                 in_tissue = false;
                 let mut worst = None;
                 for (_, a, _, b, meets) in self.world.intersection_pairs() {

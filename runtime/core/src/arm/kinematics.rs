@@ -105,6 +105,29 @@ impl ArmModel {
         (origin, rotation, jacobian)
     }
 
+    /// How far the arm is from a singular posture: the smallest singular value of the flange's Jacobian, mm/rad, a radian of
+    /// the flange's turn weighed like 300 mm. So far the flange moves at least for a radian of the joints together, whatever
+    /// its direction; 0 where it cannot move in some direction at all.
+    ///
+    /// Source: C. A. Klein and B. E. Blaho, *Dexterity measures for the design and control of kinematically redundant
+    /// manipulators*, 1987. By Jacobi's rotations of J·Jᵀ: sums, products and square roots only.
+    #[must_use]
+    pub fn dexterity_mm(&self, joints: &Joints) -> f64 {
+        let (_, _, mut jacobian) = self.forward_and_jacobian(joints);
+        jacobian.fixed_rows_mut::<3>(3).scale_mut(MM_PER_RAD);
+        let mut square = jacobian * jacobian.transpose();
+        // Six sweeps leave less than rounding off the diagonal of any matrix of this size.
+        for _ in 0..6 {
+            for p in 0..5 {
+                for q in p + 1..6 {
+                    rotate(&mut square, p, q);
+                }
+            }
+        }
+        let least = (0..6).map(|i| square[(i, i)]).fold(f64::INFINITY, f64::min);
+        if joints.as_slice().iter().all(|q| q.is_finite()) { least.max(0.0).sqrt() } else { 0.0 }
+    }
+
     /// Joint positions nearer to `rest` with the flange almost where it was: a share `by` of the way there, as
     /// far as it lies in the null space. Without a redundant joint, the same joints.
     #[must_use]
@@ -207,6 +230,27 @@ impl ArmModel {
     }
 }
 
+/// One of Jacobi's rotations: brings element `(p, q)` of a symmetric matrix to zero (Golub and Van Loan, *Matrix
+/// Computations*, 8.5.2).
+fn rotate(a: &mut SMatrix<f64, 6, 6>, p: usize, q: usize) {
+    let off = a[(p, q)];
+    if off == 0.0 {
+        return;
+    }
+    let tau = (a[(q, q)] - a[(p, p)]) / (2.0 * off);
+    let t = if tau >= 0.0 { 1.0 } else { -1.0 } / (tau.abs() + (1.0 + tau * tau).sqrt());
+    let c = 1.0 / (1.0 + t * t).sqrt();
+    let s = t * c;
+    for k in 0..6 {
+        let (kp, kq) = (a[(k, p)], a[(k, q)]);
+        (a[(k, p)], a[(k, q)]) = (c * kp - s * kq, s * kp + c * kq);
+    }
+    for k in 0..6 {
+        let (pk, qk) = (a[(p, k)], a[(q, k)]);
+        (a[(p, k)], a[(q, k)]) = (c * pk - s * qk, s * pk + c * qk);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::ArmModelId;
@@ -256,6 +300,31 @@ mod tests {
             let target = Pose::between(FrameId::SOLE, FrameId::SOLE, pose).expect("finite");
             seed = arm.inverse(&target, &seed, &Ik::FOLLOW).expect("six joints are left");
             assert!(seed.as_slice()[2] <= bound - 0.03 + 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_stretched_arm_is_singular_and_one_at_rest_is_not() {
+        for id in ArmModelId::ALL {
+            let arm = ArmModel::new(id);
+            let at_rest = arm.dexterity_mm(&arm.rest());
+            assert!(at_rest > 60.0, "{id:?}: {at_rest}");
+            let mut straight = arm.rest();
+            let elbow = if id == ArmModelId::LbrMed7 { 3 } else { 2 };
+            straight.as_mut_slice()[elbow] = 0.0;
+            assert!(arm.dexterity_mm(&straight) < 1e-3, "{id:?}: {}", arm.dexterity_mm(&straight));
+            straight.as_mut_slice()[elbow] = 0.05;
+            assert!(arm.dexterity_mm(&straight) < 0.3 * at_rest, "{id:?}: {}", arm.dexterity_mm(&straight));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn dexterity_is_the_smallest_singular_value((arm, joints) in arm_and_joints(1.0)) {
+            let (_, _, mut jacobian) = arm.forward_and_jacobian(&joints);
+            jacobian.fixed_rows_mut::<3>(3).scale_mut(MM_PER_RAD);
+            let least = jacobian.svd(false, false).singular_values.min();
+            prop_assert!((arm.dexterity_mm(&joints) - least).abs() < 1e-3, "{} {least}", arm.dexterity_mm(&joints));
         }
     }
 

@@ -43,7 +43,12 @@ pub struct JointLimit {
     pub speed_rad_s: f64,
     /// Highest acceleration, rad/s².
     pub acceleration_rad_s2: f64,
+    /// Highest jerk, rad/s³.
+    pub jerk_rad_s3: f64,
 }
+
+/// Time in which a joint may come to its highest acceleration, s.
+const JERK_S: f64 = 0.1;
 
 /// Denavit–Hartenberg parameters of one joint, standard convention:
 /// `Rz(θ) · Tz(d) · Tx(a) · Rx(α)`.
@@ -73,6 +78,7 @@ const fn limit(low_deg: f64, high_deg: f64, speed_deg_s: f64, acceleration_rad_s
         high: Radians::from_degrees(high_deg),
         speed_rad_s: Radians::from_degrees(speed_deg_s).get(),
         acceleration_rad_s2,
+        jerk_rad_s3: acceleration_rad_s2 / JERK_S,
     }
 }
 
@@ -91,7 +97,8 @@ impl ArmModel {
     /// Sources: *LBR Med 7 R800* specification (link lengths 340, 400, 400, 126 mm; axis ranges; axis
     /// speeds at rated load); Universal Robots, *DH parameters for calculations of kinematics and
     /// dynamics* (UR5e) and its data sheet (±360°, 180 °/s). Neither maker publishes joint accelerations:
-    /// 10 rad/s² is ours, far above what a tip that moves 50 mm/s needs.
+    /// 10 rad/s² is ours, far above what a tip that moves 50 mm/s needs; and so is the jerk, that acceleration
+    /// within 0.1 s: a seventieth of what Franka Emika states for its arm (7500 rad/s³, *FCI documentation*).
     #[must_use]
     pub fn new(id: ArmModelId) -> Self {
         let ready = |q: &[f64]| {

@@ -17,6 +17,7 @@ mod field;
 mod keeper;
 mod ladder;
 mod learning;
+mod motions;
 mod oracle;
 mod patients;
 mod perceived;

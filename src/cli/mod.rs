@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod inspect;
+mod motions;
 pub mod patient;
 mod register;
 pub mod replay;
@@ -300,6 +301,46 @@ Examples:
   bregma scenario perception --cases 4 --first-seed 200000 --world home --kept out/try.jsonl --out out/try.md
 An interrupted run goes on where it was: lines of cases are kept in --kept.")]
     Perception(PerceptionArgs),
+    /// What the validator and the gate let pass: motions that must be refused, motions that must not, and somebody who tries to
+    /// slip one past them; a page of docs/ with a picture.
+    #[command(after_help = "\
+Examples:
+  bregma scenario motions --out docs/validator.md --report out/motions.json           half an hour on two cores
+  bregma scenario motions --per-category 20 --safe 40 --patients 4 --first-seed 200000 --out out/try.md
+Goal: everything that must be refused is, nearly everything of less than a millimetre, and safe motions pass but for 2 %.")]
+    Motions(MotionsArgs),
+}
+
+/// Options of `scenario motions`.
+#[derive(Debug, clap::Args)]
+pub struct MotionsArgs {
+    /// Motions of each unsafe kind in each world, at least.
+    #[arg(long, value_name = "N", default_value_t = 260)]
+    pub per_category: usize,
+    /// Safe motions in each world.
+    #[arg(long, value_name = "N", default_value_t = 1010)]
+    pub safe: usize,
+    /// Motions that the search tries for each kind on each patient.
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    pub search: usize,
+    /// Seed of the first patient of each world; the others follow.
+    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    pub first_seed: u64,
+    /// Patients of each world.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub patients: usize,
+    /// Patients at once; as many as cores by default.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Write the page, and the picture beside it.
+    #[arg(long, value_name = "FILE.md")]
+    pub out: Option<PathBuf>,
+    /// Write the report, every motion in it.
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    /// Write the page of an earlier run's report, and try nothing; the other options are to be those of that run.
+    #[arg(long, value_name = "FILE.json")]
+    pub from: Option<PathBuf>,
 }
 
 /// Options of `scenario perception`.
@@ -562,6 +603,7 @@ pub fn run(command: Command) -> anyhow::Result<Goal> {
         Command::Scenario(ScenarioCommand::Merge(args)) => scenario::merge(&args),
         Command::Scenario(ScenarioCommand::Ladder(args)) => scenario::ladder(&args),
         Command::Scenario(ScenarioCommand::Perception(args)) => scenario::perception(&args),
+        Command::Scenario(ScenarioCommand::Motions(args)) => motions::run(&args),
         Command::Patient(PatientCommand::Show(args)) => patient::show(&args),
         Command::Patient(PatientCommand::Table(args)) => patient::table(&args),
         Command::Patient(PatientCommand::Gallery(args)) => patient::gallery(&args),

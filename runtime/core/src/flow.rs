@@ -879,7 +879,7 @@ impl Check {
             Self::TissueForce => ("force on tissue", "mN"),
             Self::TissueStrain => ("strain of tissue", "share"),
             Self::CutSeen => ("time since the wall that is cut was seen", "s"),
-            Self::Roof => ("reach of the cut under tissue that stays", "mm"),
+            Self::Roof => ("unsupported length of tissue over the cut", "mm"),
             Self::Retract => ("checks that the retract path fails", "checks"),
             Self::WellFormed => ("faults in the plan's form", "faults"),
         }

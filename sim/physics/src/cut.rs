@@ -5,8 +5,9 @@
 //! wherever that takes wall away, some wall within reach of the tip, or beside it, must have been in the microscope's line of
 //! sight lately; the value is the longest time since. What lies behind the wall shows itself only once the wall is gone, and
 //! is not asked for. **Under a roof** is a removed voxel if the straight line from it to the corridor's entry passes through
-//! tissue that stays; it reaches as far under that as it is from the nearest open voxel whose line is clear. The roof is held
-//! on its far side only; the value is the longest such reach.
+//! tissue that stays; it reaches as far under that as it is from the nearest open voxel whose line is clear. A roof is held
+//! by whatever stands at its sides, too: over a narrow tunnel it spans the tunnel's width only. The value is the longest
+//! unsupported length, of each voxel the reach or the shortest span across, whichever is less.
 //!
 //! **Units:** mm, s. **Allocation:** work space, once. **Not protected against:** tissue outside the fine region, where nothing
 //! is cut by any planner here; a wall that moved since it was seen by more than a voxel.
@@ -16,7 +17,7 @@ use crate::obstacles::Obstacles;
 use crate::sweep::Worst;
 use bregma_core::flow::voxel;
 use bregma_core::grid::Grid;
-use nalgebra::Point3;
+use nalgebra::{Point3, Vector3};
 
 /// Age at full scale: longer ago, or never.
 const NEVER: u8 = u8::MAX;
@@ -75,7 +76,7 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// Longest time since a wall that is cut was seen, s, and longest reach under a roof, mm.
+    /// Longest time since a wall that is cut was seen, s, and longest unsupported length of a roof, mm.
     pub(crate) fn measure(
         &mut self,
         obstacles: &Obstacles,
@@ -107,11 +108,15 @@ impl Cut {
         if self.offsets.is_empty() {
             self.offsets = offsets(ROOF_FAR_MM, grid.spacing_mm);
         }
+        let across = across(&(obstacles.corridor.target - obstacles.corridor.entry));
         for n in 0..self.removed.len() {
             let (index, knot) = self.removed[n];
             if !self.clear(obstacles, &grid, index) {
-                let reach_mm = self.reach_mm(obstacles, &grid, index);
-                roof.most(reach_mm, knot, grid.centre(grid.voxel(index)));
+                // The reach is a search: only asked for where it can be the shorter one.
+                let span_mm = self.span_mm(obstacles, &grid, index, &across);
+                let length_mm =
+                    if span_mm <= roof.value { span_mm } else { span_mm.min(self.reach_mm(obstacles, &grid, index)) };
+                roof.most(length_mm, knot, grid.centre(grid.voxel(index)));
             }
         }
         (seen, roof)
@@ -171,6 +176,20 @@ impl Cut {
         self.line[index] == 1
     }
 
+    /// Shortest open way across a voxel, from tissue that stays to tissue that stays, mm.
+    fn span_mm(&self, obstacles: &Obstacles, grid: &Grid, index: usize, across: &[Vector3<f64>; 4]) -> f64 {
+        let at = grid.centre(grid.voxel(index));
+        let step = 0.5 * grid.spacing_mm;
+        let open = |way: Vector3<f64>| {
+            let most = (ROOF_FAR_MM / step) as usize;
+            let stands = |n: &usize| {
+                grid.containing(&(at + way * (*n as f64 * step))).is_some_and(|v| self.stands(obstacles, grid.index(v)))
+            };
+            (1..=most).find(stands).unwrap_or(most) as f64 * step
+        };
+        across.iter().map(|way| open(*way) + open(-way)).fold(f64::INFINITY, f64::min)
+    }
+
     /// From a voxel to the nearest open one whose line is clear.
     fn reach_mm(&mut self, obstacles: &Obstacles, grid: &Grid, index: usize) -> f64 {
         let v = grid.voxel(index);
@@ -186,6 +205,15 @@ impl Cut {
         }
         ROOF_FAR_MM
     }
+}
+
+/// Four directions across an axis, 45° apart; any four where the axis has no length.
+fn across(axis: &Vector3<f64>) -> [Vector3<f64>; 4] {
+    let axis = axis.try_normalize(1e-9).unwrap_or_else(Vector3::z);
+    let other = if axis.x.abs() < 0.6 { Vector3::x() } else { Vector3::y() };
+    let first = axis.cross(&other).normalize();
+    let second = axis.cross(&first);
+    [first, (first + second).normalize(), second, (second - first).normalize()]
 }
 
 /// Every step to a voxel no farther than that, nearest first.

@@ -103,8 +103,8 @@ limits! {
     strain_share = 0.2, 0.02..=0.5, "share", "indentation of 2 mm with a 1 mm punch on 3 kPa is 16 mN; strain at most 20 %";
     /// Longest time since the wall that is cut was seen.
     seen_s = 255.0, 1.0..=255.0, "s", "ours: 255 is the scene's longest, and means never; see LIMITS.md";
-    /// Longest reach of a cut under tissue that stays.
-    roof_mm = 5.0, 0.5..=10.0, "mm", "ours: what is held on one side only sinks or tears; two diameters of the shaft";
+    /// Longest unsupported length of tissue that stays over a cut.
+    roof_mm = 10.0, 0.5..=10.0, "mm", "ours: what is held on one side only sinks or tears, two diameters of the shaft are 5 mm; 10 is the longest that is told, and asks for nothing; see LIMITS.md";
     /// How far from its middle the energised tip removes tissue.
     removal_mm = 2.0, 0.0..=3.0, "mm", "ultrasonic aspirator: bore about 2 mm, effect 1 to 2 mm from contact";
     /// Longest motion of any point of the instrument between two samples of the clearance checks.

@@ -143,6 +143,7 @@ fn only_wall_that_was_seen_lately_is_cut() {
 
 #[test]
 fn no_roof_is_left_over_what_is_removed() {
+    let limits = LimitValues { roof_mm: 5.0, ..USUAL };
     // A tunnel aslant: in at one side of the corridor, under the tissue beside its end.
     let aslant = |along: f64| {
         let (from, dir) = (Point3::new(-9.0, 0.0, 74.0), Vector3::new(0.62, 0.0, -0.785).normalize());
@@ -156,13 +157,25 @@ fn no_roof_is_left_over_what_is_removed() {
     let tunnel = |along: f64| {
         phantom.motion([Waypoint { patient_from_tip: aslant(along), feed_mm_s: 4.0, energy: Energy::CUT }])
     };
-    let short = found(&phantom, USUAL, tunnel(32.0), Check::Roof);
-    assert!(short.passed && short.value < 4.0, "{}", crate::words(&short));
-    let long = found(&phantom, USUAL, tunnel(46.0), Check::Roof);
+    // Its roof is held at both sides, however long it is.
+    let narrow = found(&phantom, limits, tunnel(46.0), Check::Roof);
+    assert!(narrow.passed && narrow.value > 2.0, "{}", crate::words(&narrow));
+    // A chamber as wide as it is long.
+    let chamber = |along: f64| {
+        let beside = |y: f64, along: f64| {
+            let mut iso = *aslant(along).isometry();
+            iso.translation.vector.y += y;
+            Waypoint { patient_from_tip: Pose::new(iso).expect("finite"), feed_mm_s: 4.0, energy: Energy::CUT }
+        };
+        phantom.motion([-4.5, -1.5, 1.5, 4.5].into_iter().flat_map(|y| [beside(y, along - 12.0), beside(y, along)]))
+    };
+    let short = found(&phantom, limits, chamber(32.0), Check::Roof);
+    assert!(short.passed, "{}", crate::words(&short));
+    let long = found(&phantom, limits, chamber(46.0), Check::Roof);
     assert!(!long.passed && long.value > 5.0, "{}", crate::words(&long));
     // The same length straight down leaves no roof: its lines to the entry run in the tunnel.
     let upright = Phantom::new().at(down(0.0, 0.0, 54.0));
     let straight = upright.motion([to(0.0, 0.0, 30.0, 4.0, Energy::CUT)]);
-    let roof = found(&upright, USUAL, straight, Check::Roof);
+    let roof = found(&upright, limits, straight, Check::Roof);
     assert!(roof.passed && roof.value < 3.0, "{}", crate::words(&roof));
 }

@@ -128,11 +128,12 @@ impl<C: Course> Planner for Strokes<C> {
                 }
             }
         }
-        if found.is_empty() && settings.opening_mm > 0.0 {
-            if let Some(way) = model.way(&reaches) {
-                model.open(&way);
-                found = self.through(way.pivot, &reaches, &mut model, view);
-            }
+        if found.is_empty()
+            && settings.opening_mm > 0.0
+            && let Some(way) = model.way(&reaches)
+        {
+            model.open(&way);
+            found = self.through(way.pivot, &reaches, &mut model, view);
         }
         let router = Router::new(Arc::clone(&reaches[self.pivot]), &settings, view.tip);
         if found.is_empty() && router.inside() && !view.memory.leaving_is_barred() {

@@ -161,7 +161,7 @@ impl GreedySettings {
     /// Digest of names and values.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let mut d = Digester::new("bregma greedy 1");
+        let mut d = Digester::new("bregma greedy 2");
         for (name, value, _, _) in self.values() {
             d.text(name).f64(value);
         }
